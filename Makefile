@@ -1,0 +1,49 @@
+# Needs GNU make, git and Python >= 3.11; everything else is installed into .venv by the first target that needs it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check fix test unit contract demo bench clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv and install vecna and its tools into it
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "vecna needs Python 3.11 or newer: '$(PYTHON)' was not found. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "vecna needs Python 3.11 or newer: '$(PYTHON)' is $$($(PYTHON) -c 'import platform; print(platform.python_version())'). Name a newer one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+check: $(STAMP) ## Lint, formatting, types and architecture: ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+fix: $(STAMP) ## Format, and repair what ruff can repair by itself
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+test: $(STAMP) ## Run all tests, on memory and on real Redis and Valkey servers (ARGS='-k name -x')
+	$(BIN)/pytest $(ARGS)
+
+unit: $(STAMP) ## Run the unit tests only
+	$(BIN)/pytest tests/unit $(ARGS)
+
+contract: $(STAMP) ## Run the contract suites of all adapters on all servers
+	$(BIN)/pytest tests/contract $(ARGS)
+
+demo: $(STAMP) ## Run the example on real input (DEMO_PATH=folder, REDIS=redis://localhost:6379/0)
+	@DEMO_PATH='$(DEMO_PATH)' REDIS='$(REDIS)' $(BIN)/python -m examples.demo
+
+bench: $(STAMP) ## Measure sending, draining and latency
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove .venv, caches and build output
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""vecna: a task queue."""
