@@ -38,8 +38,9 @@ unit: $(STAMP) ## Run the unit tests only
 contract: $(STAMP) ## Run the contract suites of all adapters on all servers
 	$(BIN)/pytest tests/contract $(ARGS)
 
+# make puts variables of its command line into the environment: that is how DEMO_PATH and REDIS arrive.
 demo: $(STAMP) ## Run the example on real input (DEMO_PATH=folder, REDIS=redis://localhost:6379/0)
-	@DEMO_PATH='$(DEMO_PATH)' REDIS='$(REDIS)' $(BIN)/python -m examples.demo
+	@$(BIN)/python -m examples.demo
 
 bench: $(STAMP) ## Measure sending, draining and latency
 	$(BIN)/python -m benchmarks $(ARGS)
