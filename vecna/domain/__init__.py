@@ -1,0 +1,1 @@
+"""Pure values and rules of vecna: no I/O, no clock, no thread, no logging."""

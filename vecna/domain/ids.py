@@ -1,0 +1,35 @@
+"""Names and ids: what is allowed, and where new ids come from."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Final
+
+from vecna.domain.errors import InvalidArgument, VecnaError
+
+#: Ids, codes and queue names: nothing that could split a hash tag, end a line or leave a key.
+ALLOWED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@/\-]{0,199}")
+_RULE: Final = "1 to 200 characters of A-Z a-z 0-9 _ . : @ / -, beginning with a letter or digit"
+
+
+def new_id() -> str:
+    """A new unique id (random UUID, version 4)."""
+    return str(uuid.uuid4())
+
+
+def check_id(value: object, what: str, error: type[VecnaError] = InvalidArgument) -> str:
+    """Return `value` if it is a valid id, code or queue name.
+
+    Args:
+        value: what to look at.
+        what: how the error calls it, e.g. "queue name".
+        error: class of the error.
+
+    Raises:
+        error: `value` is not a string of the allowed characters and length.
+    """
+    if not isinstance(value, str) or ALLOWED.fullmatch(value) is None:
+        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+        raise error(f"{what} {shown} is not allowed: use {_RULE}")
+    return value
