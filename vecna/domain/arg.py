@@ -149,7 +149,7 @@ class Arg:
             raise InvalidArgument(f"unknown argument type {type!r}: one of {' '.join(SCALARS)}, [] of each, or json")
         if not isinstance(name, str):
             raise InvalidArgument("the name of an argument is a str")
-        self.__attrs_init__(type, _fit(type, value), name)  # type: ignore[attr-defined]  # made by attrs
+        self.__attrs_init__(type, _fit(type, value), name)
 
     @classmethod
     def of(cls, value: object) -> Arg:

@@ -40,7 +40,9 @@ def parse_instant(value: object) -> dt.datetime:
                 return instant.astimezone(dt.UTC)
         except (ValueError, OverflowError):
             pass
-    raise InvalidSignature(f"{str(value)[:40]!r} is not an instant: write RFC 3339 with a zone, e.g. 2026-01-31T12:00:00Z")
+    raise InvalidSignature(
+        f"{str(value)[:40]!r} is not an instant: write RFC 3339 with a zone, e.g. 2026-01-31T12:00:00Z"
+    )
 
 
 def _number(value: dt.timedelta) -> int | float:
@@ -220,7 +222,9 @@ def _signature(plain: object, depth: int) -> Signature:
         return Signature(
             plain.get("Name"),  # type: ignore[arg-type]  # checked there
             [_read_arg(item, f"argument {index}") for index, item in enumerate(_list(plain, "Args"), 1)],
-            kwargs={name: _read_arg(item, f"argument {name[:80]!r}") for name, item in _object(plain, "Kwargs").items()},
+            kwargs={
+                name: _read_arg(item, f"argument {name[:80]!r}") for name, item in _object(plain, "Kwargs").items()
+            },
             uuid=uuid,
             headers=_object(plain, "Headers"),
             on_success=_callbacks(plain, "OnSuccess", depth),

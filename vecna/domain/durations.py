@@ -39,7 +39,9 @@ def to_instant(value: object, what: str, error: type[VecnaError] = InvalidArgume
     if not isinstance(value, dt.datetime):
         raise error(f"{what} takes an aware datetime, not {type(value).__name__}")
     if value.tzinfo is None or value.utcoffset() is None:
-        raise error(f"{what} {value.isoformat()} has no time zone: pass an aware datetime, e.g. datetime.now(timezone.utc)")
+        raise error(
+            f"{what} {value.isoformat()} has no time zone: pass an aware datetime, e.g. datetime.now(timezone.utc)"
+        )
     try:
         return value.astimezone(dt.UTC)
     except OverflowError:

@@ -25,7 +25,9 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 def _arguments(values: object) -> tuple[Arg, ...]:
     if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Iterable):
-        raise InvalidArgument(f"args takes a list or tuple of arguments, not {type(values).__name__}: write args=[value]")
+        raise InvalidArgument(
+            f"args takes a list or tuple of arguments, not {type(values).__name__}: write args=[value]"
+        )
     arguments = tuple([Arg.of(value) for value in values])
     if len(arguments) > MAX_COUNT:
         raise InvalidArgument(f"{len(arguments)} arguments are too many: at most {MAX_COUNT}")
@@ -108,7 +110,7 @@ class Signature(Generic[R]):
     #: The uuid was made here and never left this process: no earlier result can exist. Only a hint that saves a read.
     fresh: bool = attrs.field(eq=False)
 
-    def __init__(  # noqa: PLR0913  # the documented constructor
+    def __init__(  # the documented constructor
         self,
         name: str,
         args: Iterable[object] = (),
@@ -136,7 +138,7 @@ class Signature(Generic[R]):
             raise InvalidSignature("chord_callback takes a signature")
         if not isinstance(spec, str):
             raise InvalidSignature("spec is a text")
-        self.__attrs_init__(  # type: ignore[attr-defined]  # made by attrs
+        self.__attrs_init__(
             name=name,
             args=_arguments(args),
             kwargs=_keywords(kwargs),
@@ -293,7 +295,7 @@ class Signature(Generic[R]):
         Raises:
             InvalidSignature: callbacks nest deeper than 64.
         """
-        from vecna.domain import codec  # noqa: PLC0415  # the codec needs this class
+        from vecna.domain import codec  # the codec needs this class
 
         return codec.encode(self)
 
@@ -306,6 +308,6 @@ class Signature(Generic[R]):
         Raises:
             InvalidSignature: whatever else the bytes are.
         """
-        from vecna.domain import codec  # noqa: PLC0415  # the codec needs this class
+        from vecna.domain import codec  # the codec needs this class
 
         return codec.decode(message)

@@ -19,16 +19,14 @@ MAX_COUNT: Final = 10_000
 def _other(value: object) -> object:
     if isinstance(value, PurePath):
         return str(value)
-    if isinstance(value, complex):
-        raise TypeError
     raise TypeError
 
 
 def to_plain(value: object, what: str, error: type[VecnaError] = InvalidArgument) -> Any:
     """Turn a value into JSON's own types: None, bool, int, float, str, list, dict with str keys.
 
-    attrs classes, dataclasses, named tuples, datetime, date, time, timedelta, UUID, Decimal, Enum, bytes (base64), Path,
-    tuples and sets are taken apart; the receiving side rebuilds them by the annotations of its function.
+    attrs classes, dataclasses, named tuples, datetime, date, time, timedelta, UUID, Decimal, Enum, bytes (base64),
+    Path, tuples and sets are taken apart; the receiving side rebuilds them by the annotations of its function.
 
     Raises:
         error: a type that cannot travel, NaN or infinity, text that is not valid Unicode, or nested deeper than 64.
@@ -37,7 +35,7 @@ def to_plain(value: object, what: str, error: type[VecnaError] = InvalidArgument
         plain = msgspec.to_builtins(value, str_keys=True, enc_hook=_other)
     except RecursionError:
         raise error(f"{what} is nested deeper than {MAX_DEPTH}, or contains itself") from None
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001  # a property or __iter__ of the user's class may raise anything
         raise error(f"{what} of type {type(value).__name__} cannot travel as JSON{_because(exc)}") from None
     check_plain(plain, what, error)
     return plain

@@ -14,8 +14,8 @@ from vecna.ports.values import (
     Lease,
     Place,
     QueueCounts,
-    Settlement,
     SettleAs,
+    Settlement,
     Standing,
     Verdict,
 )

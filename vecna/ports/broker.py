@@ -48,8 +48,8 @@ class Queueing(ABC):
 
         In this order, all in one step and by the store's clock: delayed messages that are due become pending; leases
         past their deadline end: their messages go to the head of their priority, each with one more crash, and one
-        with `max_deliveries` crashes or more gets the verdict DEAD; then messages are taken: first those with a verdict,
-        then by priority (9 first), within one the oldest first. Never is a message in two leases.
+        with `max_deliveries` crashes or more gets the verdict DEAD; then messages are taken: first those with a
+        verdict, then by priority (9 first), within one the oldest first. Never is a message in two leases.
 
         An outage is not a crash: when no lease, extend or settle call has touched the queue for longer than half of
         `duration`, no lease ends for one `duration` after, so that living holders can extend, and what ends then of
