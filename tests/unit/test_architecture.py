@@ -26,6 +26,8 @@ THIRD_PARTY = {
     "ports": {"attrs"},
     "log.py": set[str](),
 }
+# The one place that knows each of these.
+HOMES = {"click": "cli", "hiredis": "adapters/redis", "pytest": "testing", "redis": "adapters/redis"}
 # The domain neither waits nor reads nor writes.
 IMPURE = {"asyncio", "concurrent", "logging", "multiprocessing", "os", "queue", "select", "socket", "subprocess"} | {
     "signal",
@@ -72,6 +74,13 @@ def foreign_imports(layer: str, source: str) -> Iterator[str]:
             yield f"imports {name}; the domain neither waits nor reads nor writes"
 
 
+def away_from_home(path: str, source: str) -> Iterator[str]:
+    for name in _imported(source):
+        home = HOMES.get(name)
+        if home and not path.startswith((f"vecna/{home}/", f"vecna/{home}.py")):
+            yield f"{path} imports {name}, which lives in vecna/{home} only"
+
+
 def script_without_header(source: str) -> Iterator[str]:
     header = []
     for line in source.splitlines():
@@ -101,6 +110,7 @@ def test_modules_are_short_enough_to_read() -> None:
 
 
 def test_ports_are_small_and_without_code() -> None:
+    assert in_layer("ports")
     assert faults(in_layer("ports"), code_in_ports) == []
 
 
@@ -119,6 +129,16 @@ def test_inner_layers_import_only_what_is_listed(layer: str) -> None:
     assert faults(in_layer(layer), lambda source: foreign_imports(layer, source)) == []
 
 
+def test_each_driver_has_one_home() -> None:
+    found = [
+        fault
+        for path in MODULES
+        for fault in away_from_home(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+    ]
+
+    assert found == []
+
+
 def test_each_lua_script_says_what_it_takes_and_returns() -> None:
     assert faults(SCRIPTS, script_without_header) == []
 
@@ -133,8 +153,9 @@ class Broker(ABC):
 """
 
 
-def test_a_port_that_keeps_the_rules_passes() -> None:
+def test_what_keeps_the_rules_passes() -> None:
     assert list(code_in_ports(PORT)) == []
+    assert list(away_from_home("vecna/adapters/redis/broker.py", "import redis")) == []
     assert list(code_in_ports("class Value:\n    def doubled(self): return 2 * self.x")) == []
 
 
@@ -155,6 +176,9 @@ def test_a_port_that_keeps_the_rules_passes() -> None:
         (lambda source: foreign_imports("domain", source), "import redis.asyncio", "imports redis"),
         (lambda source: foreign_imports("ports", source), "from croniter import croniter", "imports croniter"),
         (lambda source: foreign_imports("domain", source), "def f():\n    import time", "imports time"),
+        (lambda source: away_from_home("vecna/bootstrap.py", source), "from redis import Redis", "imports redis"),
+        (lambda source: away_from_home("vecna/adapters/redis_extra.py", source), "import redis", "imports redis"),
+        (lambda source: away_from_home("vecna/app/worker.py", source), "import click", "vecna/cli only"),
         (script_without_header, "local x = KEYS[1]\n-- ARGV[1] id\n-- Returns 1", "not mention KEYS"),
         (script_without_header, "-- KEYS[1] queue\n-- Returns 1\n", "not mention ARGV"),
     ],
