@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml
 check: $(STAMP) ## Lint, formatting, types and architecture: ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy vecna tests $(wildcard examples benchmarks)
 	$(BIN)/lint-imports --no-cache
 
 fix: $(STAMP) ## Format, and repair what ruff can repair by itself
