@@ -1,0 +1,1 @@
+"""What stands behind the ports: one package for each store, and the clocks."""
