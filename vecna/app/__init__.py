@@ -1,0 +1,1 @@
+"""Application services: what users call, and what workers do, over the ports."""
