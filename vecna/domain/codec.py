@@ -11,6 +11,7 @@ import msgspec
 from vecna.domain.arg import Arg
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.options import DEFAULTS
+from vecna.domain.position import Position
 from vecna.domain.retry import policy_from_plain, policy_to_plain
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_COUNT, MAX_DEPTH
@@ -114,6 +115,8 @@ def _plain(signature: Signature, depth: int) -> dict[str, object]:
         plain["ChordCallback"] = _plain(signature.chord_callback, depth - 1)
     if signature.spec:
         plain["Spec"] = signature.spec
+    if signature.position is not None:
+        plain["Position"] = signature.position.to_plain()
     return plain
 
 
@@ -218,6 +221,7 @@ def _signature(plain: object, depth: int) -> Signature:
     if uuid is None or uuid == "":
         raise InvalidSignature("the message has no UUID")
     callback = plain.get("ChordCallback")
+    position = plain.get("Position")
     try:
         return Signature(
             plain.get("Name"),  # type: ignore[arg-type]  # checked there
@@ -234,6 +238,7 @@ def _signature(plain: object, depth: int) -> Signature:
             group_task_count=_pick(plain, "GroupTaskCount") or 0,
             chord_callback=None if callback is None else _signature(callback, depth - 1),
             spec=_pick(plain, "Spec") or "",
+            position=None if position is None else Position.from_plain(position),
             **_options(plain),
         )
     except InvalidArgument as exc:

@@ -14,10 +14,12 @@ from vecna.domain.arg import Arg
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.ids import check_id, new_id
 from vecna.domain.options import DEFAULTS, Options, check_options
+from vecna.domain.position import Position
 from vecna.domain.values import MAX_COUNT, to_plain
 
 if TYPE_CHECKING:
     from vecna.domain.retry import RetryPolicy
+    from vecna.domain.workflow import Chain, Link
 
 R = TypeVar("R", default=Any)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -85,7 +87,7 @@ class Signature(Generic[R]):
         on_success: signatures to run after this task has succeeded; its results go behind their arguments.
         on_error: signatures to run after it has failed for good; the error text goes before their arguments.
         code: what the work can be cancelled by; the uuid when left out.
-        group_uuid, group_task_count, chord_callback, spec: set by workflows and schedules.
+        group_uuid, group_task_count, chord_callback, spec, position: set by workflows and schedules.
         **options: see `Options`; what is not set here is taken from the registration.
 
     Raises:
@@ -105,6 +107,8 @@ class Signature(Generic[R]):
     group_task_count: int
     chord_callback: Signature | None
     spec: str
+    #: Where it stands in a workflow; set when the workflow is sent.
+    position: Position | None
     #: The options that were set, in their one spelling. Everything else is open to the registration.
     set_options: Mapping[str, Any]
     #: The uuid was made here and never left this process: no earlier result can exist. Only a hint that saves a read.
@@ -125,6 +129,7 @@ class Signature(Generic[R]):
         group_task_count: int = 0,
         chord_callback: Signature | None = None,
         spec: str = "",
+        position: Position | None = None,
         **options: Unpack[Options],
     ) -> None:
         if not isinstance(name, str) or not name or len(name) > 200 or not name.isprintable():
@@ -151,12 +156,18 @@ class Signature(Generic[R]):
             group_task_count=group_task_count,
             chord_callback=chord_callback,
             spec=spec,
+            position=position,
             set_options=MappingProxyType(check_options(options)) if options else _EMPTY,
             fresh=uuid is None,
         )
 
     def __hash__(self) -> int:
         return hash(self.uuid)
+
+    def __or__(self, other: Link) -> Chain:
+        from vecna.domain.workflow import join  # workflows are made of signatures
+
+        return join(self, other)
 
     def __repr__(self) -> str:
         # Arguments may be secret: their number is enough to recognise a call.
@@ -283,6 +294,13 @@ class Signature(Generic[R]):
         """
         return self.replace(**{"uuid": None, **changes})
 
+    def evolve(self, **fields: Any) -> Signature[R]:
+        """The same with fields changed, unchecked: for rules of the domain, which pass what was checked before."""
+        copy = object.__new__(Signature)
+        for name in _FIELDS:
+            object.__setattr__(copy, name, fields[name] if name in fields else getattr(self, name))
+        return copy
+
     def sent(self) -> None:
         """Note that the uuid has left this process, so that a later send asks whether it is known."""
         object.__setattr__(self, "fresh", False)
@@ -311,3 +329,6 @@ class Signature(Generic[R]):
         from vecna.domain import codec  # the codec needs this class
 
         return codec.decode(message)
+
+
+_FIELDS = tuple(field.name for field in attrs.fields(Signature))

@@ -104,6 +104,8 @@ class TaskState:
         worker: name of the worker that has or had it.
         progress: (done, total) as last reported by the task.
         token: the lease under which this was written; "" if without one.
+        node: id of the group or chain that it belongs to; "" if to none.
+        parent: id of the task whose callback it is, while it waits for that; "" otherwise.
     """
 
     task_uuid: str
@@ -122,6 +124,8 @@ class TaskState:
     worker: str = ""
     progress: tuple[float, float] | None = None
     token: str = ""
+    node: str = ""
+    parent: str = ""
 
     @property
     def is_completed(self) -> bool:
@@ -223,5 +227,7 @@ _TEXTS: Final = {
     "attempt": "Attempt",
     "worker": "Worker",
     "token": "Token",
+    "node": "Node",
+    "parent": "Parent",
 }
 _INSTANTS: Final = {"created_at": "CreatedAt", "started_at": "StartedAt", "finished_at": "FinishedAt"}
