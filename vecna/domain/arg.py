@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from vecna.domain.errors import InvalidArgument
-from vecna.domain.values import check_plain, to_plain
+from vecna.domain.values import check_text, to_plain
 
 _INT64 = (-(2**63), 2**63 - 1)
 _UINT64 = (0, 2**64 - 1)
@@ -42,7 +42,7 @@ def _scalar(kind: str, value: object) -> bool | int | float | str:
         raise InvalidArgument(f"bool takes True or False, not {_shown(value)}")
     if kind == "string":
         if type(value) is str:
-            check_plain(value, "string argument")
+            check_text(value, "string argument")
             return value
         raise InvalidArgument(f"string takes a str, not {_shown(value)}")
     bounds = INTEGERS.get(kind)

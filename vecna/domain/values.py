@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import collections
+import dataclasses
+import datetime as dt
+import enum
+import functools
 import math
+from collections.abc import Mapping, Set
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+import attrs
 import msgspec
 
 from vecna.domain.errors import InvalidArgument, VecnaError
@@ -14,69 +22,153 @@ from vecna.domain.errors import InvalidArgument, VecnaError
 MAX_DEPTH: Final = 64
 #: Arguments, headers, or callbacks of one kind, in one message.
 MAX_COUNT: Final = 10_000
+#: Python itself refuses to write or read longer integers as text (4,300 digits).
+MAX_BITS: Final = 14_000
+
+_LISTS: Final = (list, tuple, Set, collections.deque)
+_BYTES: Final = (bytes, bytearray, memoryview)
 
 
-def _other(value: object) -> object:
-    if isinstance(value, PurePath):
-        return str(value)
-    raise TypeError
+class _Refused(Exception):
+    """Why a value cannot travel."""
 
 
 def to_plain(value: object, what: str, error: type[VecnaError] = InvalidArgument) -> Any:
     """Turn a value into JSON's own types: None, bool, int, float, str, list, dict with str keys.
 
-    attrs classes, dataclasses, named tuples, datetime, date, time, timedelta, UUID, Decimal, Enum, bytes (base64),
-    Path, tuples and sets are taken apart; the receiving side rebuilds them by the annotations of its function.
+    attrs classes and dataclasses become mappings of their fields (those that `__init__` takes), named tuples, tuples,
+    sets and deques lists, an Enum's member its value, date, time and datetime ISO 8601, timedelta an ISO 8601
+    duration, UUID, Decimal and Path text, bytes base64. The receiving side rebuilds them by the annotations of its
+    function.
 
     Raises:
         error: a type that cannot travel, NaN or infinity, text that is not valid Unicode, or nested deeper than 64.
     """
     try:
-        plain = msgspec.to_builtins(value, str_keys=True, enc_hook=_other)
-    except RecursionError:
-        raise error(f"{what} is nested deeper than {MAX_DEPTH}, or contains itself") from None
-    except Exception as exc:  # noqa: BLE001  # a property or __iter__ of the user's class may raise anything
-        raise error(f"{what} of type {type(value).__name__} cannot travel as JSON{_because(exc)}") from None
-    check_plain(plain, what, error)
+        return _plain(value, MAX_DEPTH)
+    except _Refused as exc:
+        raise error(f"{what} {exc}") from None
+    except Exception as exc:  # noqa: BLE001  # a property or an iterator of the user's class may raise anything
+        raise error(f"{what} of type {type(value).__name__} cannot be taken apart: {type(exc).__name__}") from None
+
+
+def check_text(text: str, what: str, error: type[VecnaError] = InvalidArgument) -> None:
+    """Check that a text can be written as UTF-8.
+
+    Raises:
+        error: it contains a lone surrogate.
+    """
+    try:
+        _text(text)
+    except _Refused as exc:
+        raise error(f"{what} {exc}") from None
+
+
+def _text(text: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise _Refused("contains text that is not valid Unicode (a lone surrogate)") from None
+    return text
+
+
+def _plain(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is str:
+        return _text(value)
+    if value is None or kind is bool:
+        return value
+    if kind is int:
+        return _integer(value)
+    if kind is float:
+        return _finite(value)
+    if kind is list or kind is dict or isinstance(value, _CONTAINERS):
+        if depth <= 0:
+            raise _Refused(f"is nested deeper than {MAX_DEPTH}, or contains itself")
+        if isinstance(value, Mapping):
+            return _mapping(value, depth - 1)
+        return [_plain(item, depth - 1) for item in value]
+    fields = _fields(kind)  # type: ignore[arg-type]  # every class is hashable
+    if fields is not None:
+        if depth <= 0:
+            raise _Refused(f"is nested deeper than {MAX_DEPTH}, or contains itself")
+        return {name: _plain(getattr(value, name), depth - 1) for name in fields}
+    return _scalar(value, kind, depth)
+
+
+_CONTAINERS: Final = (*_LISTS, Mapping)
+
+
+def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    plain = {
+        key if type(key) is str and key.isascii() else _key(key): _plain(item, depth) for key, item in value.items()
+    }
+    if len(plain) != len(value):
+        raise _Refused("contains a mapping with two keys that are the same as text")
     return plain
 
 
-def _because(exc: Exception) -> str:
-    text = str(exc)
-    return f": {text}" if text else ": pass plain values, or an attrs class or dataclass"
+def _key(key: object) -> str:
+    if not isinstance(key, bool) and key is not None and not isinstance(key, _CONTAINERS):
+        plain = _plain(key, 0)
+        if type(plain) is str:
+            return plain
+        if type(plain) is int or type(plain) is float:
+            return repr(plain)
+    raise _Refused(f"contains a mapping with a key of type {type(key).__name__}: use text or numbers")
 
 
-def check_plain(value: object, what: str, error: type[VecnaError] = InvalidArgument, depth: int = MAX_DEPTH) -> None:
-    """Check a value made of JSON's own types against the limits.
-
-    Raises:
-        error: NaN or infinity, text that is not valid Unicode, another type, or deeper than `depth`.
-    """
-    kind = type(value)
-    if kind is str:
-        _check_text(value, what, error)  # type: ignore[arg-type]  # kind is str
-    elif kind is float:
-        if not math.isfinite(value):  # type: ignore[arg-type]  # kind is float
-            raise error(f"{what} contains {value}: NaN and infinity cannot travel as JSON")
-    elif kind is list:
-        if depth <= 0:
-            raise error(f"{what} is nested deeper than {MAX_DEPTH}")
-        for item in value:  # type: ignore[attr-defined]  # kind is list
-            check_plain(item, what, error, depth - 1)
-    elif kind is dict:
-        if depth <= 0:
-            raise error(f"{what} is nested deeper than {MAX_DEPTH}")
-        for key, item in value.items():  # type: ignore[attr-defined]  # kind is dict
-            _check_text(key, what, error)
-            check_plain(item, what, error, depth - 1)
-    elif value is not None and kind is not bool and kind is not int:
-        raise error(f"{what} contains a {kind.__name__}, which cannot travel as JSON")
-
-
-def _check_text(text: str, what: str, error: type[VecnaError]) -> None:
-    if text.isascii():
-        return
+def _scalar(value: Any, kind: type, depth: int) -> Any:
+    """The plain form of what is neither JSON's own type nor made of parts."""
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, depth)
+    if isinstance(value, str):
+        return _text(str.__str__(value))
+    if isinstance(value, int):
+        return _integer(int.__index__(value))
+    if isinstance(value, float):
+        return _finite(float.__float__(value))
+    if isinstance(value, dt.datetime | dt.time):
+        # Not by msgspec: it drops the seconds of a zone's offset.
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, PurePath):
+        return _text(str(value))
+    if isinstance(value, _BYTES):
+        return base64.b64encode(value).decode()
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise error(f"{what} contains text that is not valid Unicode (a lone surrogate)") from None
+        plain = msgspec.to_builtins(value, str_keys=True, enc_hook=_refuse)
+    except TypeError:
+        _refuse(value)
+    if type(plain) is kind:
+        _refuse(value)
+    return _plain(plain, depth)
+
+
+def _refuse(value: object) -> NoReturn:
+    raise _Refused(
+        f"contains a {type(value).__name__}, which cannot travel as JSON: pass plain values, an attrs class or a "
+        "dataclass"
+    )
+
+
+def _integer(value: int) -> int:
+    if value.bit_length() > MAX_BITS:
+        raise _Refused(f"contains an integer of {value.bit_length()} bits: at most {MAX_BITS} can travel")
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise _Refused(f"contains {value}: NaN and infinity cannot travel as JSON")
+    return value
+
+
+@functools.lru_cache(maxsize=1024)
+def _fields(kind: type) -> tuple[str, ...] | None:
+    """The fields of an attrs class or dataclass that its `__init__` takes; None for any other class."""
+    if attrs.has(kind):
+        return tuple([field.name for field in attrs.fields(kind) if field.init])
+    if dataclasses.is_dataclass(kind):
+        return tuple([field.name for field in dataclasses.fields(kind) if field.init])
+    return None
