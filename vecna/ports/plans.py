@@ -117,10 +117,10 @@ class Plans(ABC):
         """Take note that members or steps have ended; one atomic step each, in order.
 
         A group counts each member once, however often it reports, in O(1). Exactly one report completes it (the last
-        member that succeeds) or fails it (the first that does not); the store keeps which, and every repeated report of
-        that member gets the same answer again. A chain answers a step that has succeeded with ADVANCE, or COMPLETE
-        after the last, each time it is asked, unless it has failed; a step that has not fails it, once, likewise. A node
-        that has ended never changes again. Whoever awaits the node's id is told of its end.
+        member that succeeds) or fails it (the first that does not); the store keeps which, and every repeated report
+        of that member gets the same answer again. A chain answers a step that has succeeded with ADVANCE, or COMPLETE
+        after the last, each time it is asked, unless it has failed; a step that has not fails it, once, likewise. A
+        node that has ended never changes again. Whoever awaits the node's id is told of its end.
         """
 
     @abstractmethod

@@ -57,8 +57,9 @@ class CodeCancelling(ABC):
 
     @abstractmethod
     def cancel_code(self, queue: str, code: str, cursor: str = "") -> CodeCancel:
-        """Stop a page of this queue's messages with `code`, held ones and those in its outbox included, as `cancel`.
+        """Stop a page of this queue's messages with `code`, held ones included, as `cancel` does.
 
-        Messages that arrive while the pages are walked may be missed; the caller walks again until nothing is found
-        that was not found before. Repeated calls find what is still ENDING or leased again.
+        What waits in outboxes is not reached: the caller relays first. Messages that arrive while the pages are
+        walked may be missed; the caller walks again until nothing is found that was not found before. Repeated calls
+        find what is still ENDING or leased again.
         """
