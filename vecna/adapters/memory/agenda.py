@@ -1,0 +1,75 @@
+"""Keys in the order in which their time comes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+import itertools
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+#: The last instant there is, for durations that lead beyond it.
+NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+
+def after(now: dt.datetime, duration: dt.timedelta) -> dt.datetime:
+    """`duration` from `now`, or the last instant there is."""
+    try:
+        return now + duration
+    except OverflowError:
+        return NEVER
+
+
+class Agenda(Generic[K]):
+    """Each key has one instant; the earliest comes first, and of equal ones the one that was put first.
+
+    A heap whose outdated entries are skipped when they come up: O(log n) for each step.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[dt.datetime, int, K]] = []
+        self._entries: dict[K, tuple[dt.datetime, int, K]] = {}
+        self._numbers = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, key: K) -> dt.datetime:
+        return self._entries[key][0]
+
+    def __iter__(self) -> Iterator[K]:
+        """All keys, the earliest first. O(n log n)."""
+        return iter([key for _, _, key in sorted(self._entries.values())])
+
+    def put(self, key: K, when: dt.datetime) -> None:
+        """Give `key` this instant in place of any other."""
+        entry = (when, next(self._numbers), key)
+        self._entries[key] = entry
+        if len(self._heap) > 2 * len(self._entries) + 64:
+            self._heap = list(self._entries.values())
+            heapq.heapify(self._heap)
+        else:
+            heapq.heappush(self._heap, entry)
+
+    def discard(self, key: K) -> None:
+        """Forget `key`, if it is there."""
+        self._entries.pop(key, None)
+
+    def first(self) -> dt.datetime | None:
+        """The earliest instant; None if there is no key."""
+        heap = self._heap
+        while heap:
+            entry = heap[0]
+            if self._entries.get(entry[2]) is entry:
+                return entry[0]
+            heapq.heappop(heap)
+        return None
+
+    def take_due(self, now: dt.datetime) -> Iterator[K]:
+        """Take out, one by one, the keys whose instant has come."""
+        while (when := self.first()) is not None and when <= now:
+            key = heapq.heappop(self._heap)[2]
+            del self._entries[key]
+            yield key

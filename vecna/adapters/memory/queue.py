@@ -1,0 +1,353 @@
+"""One queue: where each of its messages stands, and how it gets from one place to another.
+
+A message stands in exactly one place: `pending` (a line for each priority), `delayed`, a lease, `ending` (it has a
+verdict) or `dead`. Everything here happens under the store's lock.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from vecna.adapters.memory.agenda import Agenda, after
+from vecna.adapters.memory.bell import Bell
+from vecna.domain.decide import Attempts
+from vecna.domain.message import Message
+from vecna.ports.values import (
+    Answer,
+    Canceling,
+    Delivery,
+    Extension,
+    Lease,
+    SettleAs,
+    Settlement,
+    Standing,
+    Verdict,
+)
+
+#: How long the newest call of a silent worker is remembered. No duplicate of a call is that late.
+_MEMORY_OF_CALLS = dt.timedelta(days=1)
+_NOTHING = dt.timedelta(0)
+
+
+@attrs.define(eq=False)
+class Held:
+    """A message that the queue holds, and what has happened to it."""
+
+    message: Message
+    enqueued_at: dt.datetime
+    due_at: dt.datetime | None
+    standing: Standing = Standing.PENDING
+    attempts: Attempts = Attempts()
+    crashes: int = 0
+    verdict: Verdict | None = None
+    flagged: bool = False  # cancelled while leased
+    token: str = ""  # of the lease that holds it
+    settled: tuple[str, SettleAs] | None = None  # how the last lease ended, to know a repeated call
+    reason: str = ""
+    died_at: dt.datetime | None = None
+
+
+@attrs.define(eq=False)
+class HeldLease:
+    """A lease and the messages that it still holds, in the order in which they were delivered."""
+
+    token: str
+    messages: dict[str, Held]
+    spared: bool = False  # an outage made it last longer; nobody has extended it since
+
+
+@attrs.define(eq=False)
+class Call:
+    """The newest lease call of one worker."""
+
+    number: int
+    token: str
+    made_at: dt.datetime
+
+
+class Queue:
+    """The messages of one queue."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.known = False
+        self.messages: dict[str, Held] = {}
+        self.pending: list[OrderedDict[str, Held]] = [OrderedDict() for _ in range(10)]
+        self.ending: OrderedDict[str, Held] = OrderedDict()
+        self.delayed: Agenda[str] = Agenda()
+        self.dead: OrderedDict[str, Held] = OrderedDict()
+        self.leases: dict[str, HeldLease] = {}
+        self.deadlines: Agenda[str] = Agenda()  # of leases, by token
+        self.outbox: deque[Message] = deque()  # follow-ups for other queues
+        self.bell = Bell()
+        self._counter = 0  # of leases; the head of their tokens
+        self._calls: OrderedDict[str, Call] = OrderedDict()  # by worker; who has called last stands last
+        self._touched_at: dt.datetime | None = None
+        self._news = False
+        self._duration = _NOTHING  # of the latest lease call
+
+    # -- accepting ---------------------------------------------------------------------------------------------------
+
+    def accept(self, message: Message, now: dt.datetime) -> bool:
+        """Take a message in, unless its id is here."""
+        self.known = True
+        if message.uuid in self.messages:
+            return False
+        due = message.due
+        if message.delay is not None:
+            counted = after(now, message.delay)
+            due = counted if due is None else max(due, counted)
+        held = Held(message, now, due)
+        self.messages[message.uuid] = held
+        self._wait_until(held, due, now)
+        return True
+
+    def _wait_until(self, held: Held, due: dt.datetime | None, now: dt.datetime) -> None:
+        """Delayed until `due`; at once pending, behind the others of its priority, if that has come."""
+        if due is None or due <= now:
+            self._to_pending(held)
+            return
+        held.standing = Standing.DELAYED
+        earliest = self.delayed.first()
+        self.delayed.put(held.message.uuid, due)
+        if earliest is None or due < earliest:
+            self._news = True
+
+    def _to_pending(self, held: Held, *, head: bool = False) -> None:
+        held.standing = Standing.PENDING
+        line = self.pending[held.message.priority]
+        line[held.message.uuid] = held
+        if head:
+            line.move_to_end(held.message.uuid, last=False)
+        self._news = True
+
+    def _to_ending(self, held: Held, verdict: Verdict, *, head: bool = False) -> None:
+        held.standing = Standing.ENDING
+        held.flagged = False
+        if held.verdict is None:  # the first verdict stands
+            held.verdict = verdict
+        self.ending[held.message.uuid] = held
+        if head:
+            self.ending.move_to_end(held.message.uuid, last=False)
+        self._news = True
+
+    def announce(self) -> None:
+        """Wake a waiter if there is news; called at the end of each step, so that a step wakes one."""
+        if self._news:
+            self._news = False
+            self.bell.ring()
+
+    # -- leasing -----------------------------------------------------------------------------------------------------
+
+    def lease(
+        self,
+        count: int,
+        *,
+        worker: str,
+        call: int,
+        duration: dt.timedelta,
+        max_deliveries: int,
+        verdicts_only: bool,
+        now: dt.datetime,
+    ) -> Lease:
+        """Housekeeping, then take up to `count` messages, or give the same call's again."""
+        self._duration = duration
+        self.touch(now)
+        for uuid in self.delayed.take_due(now):
+            self._to_pending(self.messages[uuid])
+        self._end_leases(now, max_deliveries)
+        token, taken = self._take(count, worker, call, verdicts_only, now, duration)
+        deliveries = tuple([self._deliver(held) for held in taken])
+        pending = any(self.pending)
+        # Whoever leases has heard the bell; what it leaves behind is news for the next.
+        self.bell.rung = False
+        self._news = pending or bool(self.ending)
+        moments = [moment for moment in (self.delayed.first(), self.deadlines.first()) if moment is not None]
+        return Lease(
+            self.name,
+            token if deliveries else "",
+            deliveries,
+            now,
+            min(moments, default=None),
+            bool(self.ending) or (pending and not verdicts_only),
+        )
+
+    def touch(self, now: dt.datetime) -> None:
+        """Note a sign of life. After an outage, spare the leases that ran out or are about to.
+
+        A lease is spared once, unless its holder extends it: else a queue that is looked at seldom would never get back
+        what a dead worker held.
+        """
+        last, self._touched_at = self._touched_at, now
+        if last is None or now - last <= self._duration / 2:
+            return
+        until = after(now, self._duration)
+        for lease in self.leases.values():
+            if not lease.spared and self.deadlines[lease.token] < until:
+                lease.spared = True
+                self.deadlines.put(lease.token, until)
+
+    def _end_leases(self, now: dt.datetime, max_deliveries: int) -> None:
+        # The last one first, so that the messages of the first end up at the head.
+        for token in reversed(list(self.deadlines.take_due(now))):
+            lease = self.leases.pop(token)
+            for held in reversed(lease.messages.values()):
+                if not lease.spared:
+                    held.crashes += 1
+                held.token = ""
+                self._go_back(held, Verdict.DEAD if held.crashes >= max_deliveries else None)
+
+    def _go_back(self, held: Held, verdict: Verdict | None = None) -> None:
+        """From a lease back to the head, to be run again or to be ended."""
+        verdict = held.verdict or (Verdict.CANCELED if held.flagged else verdict)
+        if verdict is None:
+            self._to_pending(held, head=True)
+        else:
+            self._to_ending(held, verdict, head=True)
+
+    def _take(
+        self, count: int, worker: str, call: int, verdicts_only: bool, now: dt.datetime, duration: dt.timedelta
+    ) -> tuple[str, Sequence[Held]]:
+        newest = self._calls.get(worker)
+        if newest is not None and call <= newest.number:
+            lease = self.leases.get(newest.token) if call == newest.number else None
+            return (lease.token, list(lease.messages.values())) if lease else ("", ())
+        token = ""
+        taken = list(self._next(count, verdicts_only))
+        if taken:
+            self._counter += 1
+            token = f"{self._counter}:{worker}:{call}"
+            for held in taken:
+                held.standing, held.token = Standing.LEASED, token
+            self.leases[token] = HeldLease(token, {held.message.uuid: held for held in taken})
+            self.deadlines.put(token, after(now, duration))
+        self._remember(worker, Call(call, token, now))
+        return token, taken
+
+    def _next(self, count: int, verdicts_only: bool) -> Iterator[Held]:
+        lines = [self.ending] if verdicts_only else [self.ending, *reversed(self.pending)]
+        for line in lines:
+            while line and count > 0:
+                yield line.popitem(last=False)[1]
+                count -= 1
+
+    def _remember(self, worker: str, call: Call) -> None:
+        self._calls[worker] = call
+        self._calls.move_to_end(worker)
+        while call.made_at - next(iter(self._calls.values())).made_at > _MEMORY_OF_CALLS:
+            self._calls.popitem(last=False)
+
+    def _deliver(self, held: Held) -> Delivery:
+        return Delivery(
+            held.message.uuid,
+            self.name,
+            held.message.body,
+            held.token,
+            held.attempts,
+            held.crashes,
+            held.enqueued_at,
+            held.due_at,
+            held.verdict,
+        )
+
+    def extend(self, token: str, duration: dt.timedelta, now: dt.datetime) -> Extension:
+        """Make a lease last longer."""
+        lease = self.leases.get(token)
+        if lease is None:
+            return Extension(token, alive=False)
+        lease.spared = False
+        self.deadlines.put(token, max(self.deadlines[token], after(now, duration)))
+        return Extension(token, True, tuple([uuid for uuid, held in lease.messages.items() if held.flagged]))
+
+    # -- settling ----------------------------------------------------------------------------------------------------
+
+    def check(self, settlement: Settlement) -> Answer:
+        """What a settlement would get; OK: it can be done."""
+        held = self.messages.get(settlement.uuid)
+        if held is None:
+            return Answer.GONE
+        if held.token != settlement.token or not settlement.token:
+            done_before = held.settled == (settlement.token, settlement.settle)
+            return Answer.ALREADY if done_before else Answer.LOST
+        if held.flagged and settlement.follow_ups:
+            return Answer.FLAGGED
+        return Answer.OK
+
+    def settle(self, settlement: Settlement, now: dt.datetime, dead_letter_limit: int) -> None:
+        """End the lease on a message, for which `check` has said OK."""
+        held = self._drop_lease(settlement)
+        match settlement.settle:
+            case SettleAs.DONE:
+                del self.messages[settlement.uuid]
+            case SettleAs.DEAD:
+                held.standing = Standing.DEAD
+                held.reason, held.died_at = settlement.reason, now
+                self.dead[settlement.uuid] = held
+                while len(self.dead) > dead_letter_limit:
+                    del self.messages[self.dead.popitem(last=False)[0]]
+            case SettleAs.RETRY:
+                held.attempts = settlement.attempts
+                if held.flagged or held.verdict:
+                    self._to_ending(held, Verdict.CANCELED)
+                else:
+                    self._wait_until(held, after(now, settlement.delay), now)
+            case SettleAs.RETURN:
+                self._go_back(held)
+
+    def _drop_lease(self, settlement: Settlement) -> Held:
+        lease = self.leases[settlement.token]
+        held = lease.messages.pop(settlement.uuid)
+        held.token = ""
+        held.settled = (settlement.token, settlement.settle)
+        if not lease.messages:
+            del self.leases[settlement.token]
+            self.deadlines.discard(settlement.token)
+        return held
+
+    def to_head(self, uuids: Sequence[str]) -> None:
+        """Stand these messages, which were given back one by one, at the head in this order."""
+        for uuid in reversed(uuids):
+            held = self.messages[uuid]
+            if held.standing is Standing.PENDING:
+                self.pending[held.message.priority].move_to_end(uuid, last=False)
+            elif held.standing is Standing.ENDING:
+                self.ending.move_to_end(uuid, last=False)
+
+    # -- cancelling --------------------------------------------------------------------------------------------------
+
+    def cancel(self, uuid: str) -> Canceling:
+        """Stop a message."""
+        held = self.messages.get(uuid)
+        if held is None or held.standing is Standing.DEAD:
+            return Canceling.UNKNOWN
+        if held.verdict is Verdict.CANCELED:
+            return Canceling.CANCELED
+        if held.standing is Standing.LEASED:
+            held.flagged = True
+            return Canceling.RUNNING
+        if held.standing is Standing.PENDING:
+            del self.pending[held.message.priority][uuid]
+        elif held.standing is Standing.DELAYED:
+            self.delayed.discard(uuid)
+        if held.standing is not Standing.ENDING:
+            self._to_ending(held, Verdict.CANCELED)
+        return Canceling.CANCELED
+
+
+class Queues:
+    """The store behind a `MemoryBroker`: queues by name, one lock for all."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.by_name: dict[str, Queue] = {}
+
+    def queue(self, name: str) -> Queue:
+        """The queue of this name, made when first asked for."""
+        if (queue := self.by_name.get(name)) is None:
+            queue = self.by_name[name] = Queue(name)
+        return queue
