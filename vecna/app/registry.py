@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, final, overload
 
 from typing_extensions import Unpack
 
 from vecna.app.context import TaskContext
-from vecna.app.task import Sender, Task
+from vecna.app.task import AnyTask, Sender, Task
 from vecna.domain.errors import TaskAlreadyRegistered, TaskNotRegistered
 from vecna.domain.options import Options
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C")
 _Coroutine = Coroutine[Any, Any, R]
-AnyTask = Task[..., Any, Any]
+
+
+@final
+class _Foreign:
+    """A type that nobody's function names: what takes it first takes anything first, hence no context."""
 
 
 class TaskDecorator:
-    """`@registry.task`, and what `@registry.task(...)` returns."""
+    """`@server.task`, and what `@server.task(...)` returns."""
 
     def __init__(
         self, registry: Registry, name: str | None = None, options: Mapping[str, object] | None = None
@@ -29,18 +36,18 @@ class TaskDecorator:
         self._name = name
         self._options = options or {}
 
+    # Type checkers take the first that matches, so the narrower ones come first. A function whose first parameter takes
+    # any object is not told from one with a context: its calls are not checked.
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # a context parameter is looked for first
-        self, fn: Callable[Concatenate[TaskContext, P], _Coroutine[R]], /
-    ) -> Task[P, R, _Coroutine[R]]: ...
+    def __call__(self, fn: Callable[Concatenate[_Foreign, ...], _Coroutine[R]], /) -> Task[..., R, _Coroutine[R]]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # a coroutine function before any function
-        self, fn: Callable[P, _Coroutine[R]], /
-    ) -> Task[P, R, _Coroutine[R]]: ...
+    def __call__(self, fn: Callable[Concatenate[TaskContext, P], _Coroutine[R]], /) -> Task[P, R, _Coroutine[R]]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # a context parameter is looked for first
-        self, fn: Callable[Concatenate[TaskContext, P], R], /
-    ) -> Task[P, R, R]: ...
+    def __call__(self, fn: Callable[P, _Coroutine[R]], /) -> Task[P, R, _Coroutine[R]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: Callable[Concatenate[_Foreign, ...], R], /) -> Task[..., R, R]: ...
+    @overload
+    def __call__(self, fn: Callable[Concatenate[TaskContext, P], R], /) -> Task[P, R, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
     @overload
@@ -48,12 +55,15 @@ class TaskDecorator:
     def __call__(
         self, fn: Callable[..., Any] | None = None, /, *, name: str | None = None, **options: Unpack[Options]
     ) -> Any:
-        """Register a function as a task.
+        """Register a function as a task, or say how in parentheses.
 
         Args:
             fn: the function, when used without parentheses.
             name: the task's name; the function's when left out.
-            **options: in force for what the signature leaves open.
+            **options: in force for what a signature leaves open.
+
+        Returns:
+            The task; with parentheses what takes the function.
 
         Raises:
             TaskAlreadyRegistered: the name is another function's.
@@ -65,73 +75,207 @@ class TaskDecorator:
         return self._registry.add(self._name, fn, self._options)
 
 
-class Registry:
-    """Tasks by name. Thread-safe."""
+class Registering(ABC):
+    """Registering functions as tasks: what `Server` and `Registry` have in common."""
 
-    def __init__(self, sender: Sender | None = None) -> None:
-        self._lock = threading.RLock()
-        self._tasks: dict[str, AnyTask] = {}
-        self._sender = sender
-        self._parents: list[Registry] = []
+    @property
+    @abstractmethod
+    def registry(self) -> Registry:
+        """Where the tasks are."""
 
     @property
     def task(self) -> TaskDecorator:
-        """Decorator: `@registry.task` or `@registry.task(name="add", queue="math", retry_count=3)`."""
-        return TaskDecorator(self)
+        """Decorator: `@server.task`, or `@server.task(name="add", queue="math", retry_count=3)`.
+
+        The name is the function's when left out; the options are in force for what a signature leaves open. It raises
+        `TaskAlreadyRegistered` when the name is another function's (the same module and qualified name replaces it),
+        `InvalidSignature` for options, `TypeError` for what cannot be a task.
+        """
+        return TaskDecorator(self.registry)
+
+    @overload
+    def register_task(
+        self, name: str, fn: Callable[Concatenate[_Foreign, ...], _Coroutine[R]], **options: Unpack[Options]
+    ) -> Task[..., R, _Coroutine[R]]: ...
+    @overload
+    def register_task(
+        self, name: str, fn: Callable[Concatenate[TaskContext, P], _Coroutine[R]], **options: Unpack[Options]
+    ) -> Task[P, R, _Coroutine[R]]: ...
+    @overload
+    def register_task(  # type: ignore[overload-overlap]  # as for TaskDecorator
+        self, name: str, fn: Callable[P, _Coroutine[R]], **options: Unpack[Options]
+    ) -> Task[P, R, _Coroutine[R]]: ...
+    @overload
+    def register_task(
+        self, name: str, fn: Callable[Concatenate[_Foreign, ...], R], **options: Unpack[Options]
+    ) -> Task[..., R, R]: ...
+    @overload
+    def register_task(
+        self, name: str, fn: Callable[Concatenate[TaskContext, P], R], **options: Unpack[Options]
+    ) -> Task[P, R, R]: ...
+    @overload
+    def register_task(self, name: str, fn: Callable[P, R], **options: Unpack[Options]) -> Task[P, R, R]: ...
+    def register_task(self, name: str, fn: Callable[..., Any], **options: Unpack[Options]) -> Any:
+        """Register a function under a name.
+
+        Args:
+            name: what signatures call it by.
+            fn: a function or coroutine function; also a `Task` of another registry.
+            **options: in force for what a signature leaves open.
+
+        Raises:
+            TaskAlreadyRegistered: the name is another function's.
+            InvalidSignature: a bad name, an unknown option, or a value that it does not take.
+            TypeError: no function, a generator, or a context parameter in the wrong place.
+        """
+        return self.registry.add(name, fn, options)
+
+    def register_tasks(self, tasks: Mapping[str, Callable[..., Any]]) -> dict[str, AnyTask]:
+        """Register several functions by name; all or none.
+
+        Raises:
+            TaskAlreadyRegistered, InvalidSignature, TypeError: as for `register_task`.
+        """
+        return self.registry.add_all(tasks)
+
+    def include(self, registry: Registry) -> None:
+        """Take over all tasks of a registry, also those that it gets later; their `send` goes through this server.
+
+        Raises:
+            TaskAlreadyRegistered: a name is another function's; then none is taken over.
+        """
+        self.registry.take_over(registry)
+
+    def is_task_registered(self, name: str) -> bool:
+        """Whether a function is registered under this name."""
+        return self.registry.get(name) is not None
+
+    def registered_task_names(self) -> list[str]:
+        """The names of all tasks, sorted."""
+        return self.registry.names()
+
+    def get_registered_task(self, name: str) -> AnyTask:
+        """The task of this name.
+
+        Raises:
+            TaskNotRegistered: there is none.
+        """
+        task = self.registry.get(name)
+        if task is None:
+            raise TaskNotRegistered(f"no task is registered as {name!r}; registered are: {self._some_names()}")
+        return task
+
+    def _some_names(self) -> str:
+        names = self.registry.names()
+        return ", ".join(names[:20]) + (" ..." if len(names) > 20 else "") if names else "none at all"
+
+
+class Registry(Registering):
+    """Tasks by name, to be included by a server: for modules that must not import it. Thread-safe."""
+
+    def __init__(self, sender: Sender | None = None) -> None:
+        # Reentrant: registries that include each other would otherwise wait for themselves.
+        self._lock = threading.RLock()
+        self._tasks: dict[str, AnyTask] = {}
+        self._sender = sender
+        self._outer: list[Registry] = []
+
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self._tasks)} tasks>"
+
+    @property
+    def registry(self) -> Registry:
+        """Itself."""
+        return self
 
     def get(self, name: str) -> AnyTask | None:
         """The task of this name, None if there is none."""
         return self._tasks.get(name)
 
     def names(self) -> list[str]:
-        """All names, sorted."""
-        with self._lock:
-            return sorted(self._tasks)
+        """The names of all tasks, sorted."""
+        return sorted(self._tasks.copy())
 
     def add(self, name: str | None, fn: Callable[..., Any], options: Mapping[str, object]) -> AnyTask:
-        """Register a function."""
+        """Register a function; see `register_task`. Its own name is taken for None."""
+        task = self._made(name, fn, options)
+        self._put({task.name: task})
+        return task
+
+    def add_all(self, functions: Mapping[str, Callable[..., Any]]) -> dict[str, AnyTask]:
+        """Register several functions; see `register_tasks`."""
+        tasks = {name: self._made(name, fn, {}) for name, fn in functions.items()}
+        self._put(tasks)
+        return tasks
+
+    def take_over(self, other: Registry) -> None:
+        """Include another registry; see `include`."""
+        if not isinstance(other, Registry):
+            raise TypeError(f"include takes a Registry, not {type(other).__name__}")
+        if other is self or other.contains(self):
+            raise ValueError("a Registry cannot include itself")
+        with self._lock:
+            self._put(other._tasks.copy())
+            other._outer = [outer for outer in other._outer if outer is not self] + [self]
+
+    def contains(self, other: Registry) -> bool:
+        """Whether `other` was included here, directly or through others."""
+        return any(outer is self or self.contains(outer) for outer in other._outer)
+
+    def sender(self, name: str) -> Sender:
+        """Who sends for these tasks: the server that included them last.
+
+        Raises:
+            TaskNotRegistered: none did.
+        """
+        if self._sender is not None:
+            return self._sender
+        if self._outer:
+            return self._outer[-1].sender(name)
+        raise TaskNotRegistered(
+            f"task {name!r} stands in a Registry that no server has included: call server.include(registry)"
+        )
+
+    def _made(self, name: str | None, fn: Callable[..., Any], options: Mapping[str, object]) -> AnyTask:
         if isinstance(fn, Task):
             fn = fn.fn
         if name is None:
             name = getattr(fn, "__name__", None)
             if not isinstance(name, str):
                 raise TypeError(f"a {type(fn).__name__} has no name of its own: pass name=")
-        task: AnyTask = Task(name, fn, options, self)
-        self._put([task])
-        return task
+        return Task(name, fn, options, self)
 
-    def include(self, other: Registry) -> None:
-        """Take over all tasks of another registry, also those that it gets later."""
+    def _put(self, tasks: Mapping[str, AnyTask]) -> None:
+        """Add tasks here and in all registries around, or nowhere."""
         with self._lock:
-            self._put(list(other._tasks.values()))
-            if self not in other._parents:
-                other._parents.append(self)
+            self._check(tasks)
+            self._store(tasks)
 
-    def sender(self, name: str) -> Sender:
-        """Who sends for these tasks: the server that included them last."""
-        if self._sender is not None:
-            return self._sender
-        if self._parents:
-            return self._parents[-1].sender(name)
-        raise TaskNotRegistered(f"task {name!r} stands in a Registry that no server has: call server.include(registry)")
+    def _check(self, tasks: Mapping[str, AnyTask]) -> None:
+        for name, task in tasks.items():
+            known = self._tasks.get(name)
+            if known is not None and _origin(known) != _origin(task):
+                raise TaskAlreadyRegistered(
+                    f"the name {name!r} means {_shown(known)} already, and cannot mean {_shown(task)} too: pass name="
+                )
+        for outer in self._outer:
+            outer._check(tasks)  # noqa: SLF001  # the same class
 
-    def _put(self, tasks: list[AnyTask]) -> None:
-        with self._lock:
-            for task in tasks:
-                known = self._tasks.get(task.name)
-                if known is not None and _origin(known) != _origin(task):
-                    raise TaskAlreadyRegistered(
-                        f"task {task.name!r} is {_shown(known)} already, and cannot be {_shown(task)}: pass name="
-                    )
-            for parent in self._parents:
-                parent._put(tasks)
-            self._tasks.update({task.name: task for task in tasks})
+    def _store(self, tasks: Mapping[str, AnyTask]) -> None:
+        self._tasks.update(tasks)
+        for outer in self._outer:
+            outer._store(tasks)  # noqa: SLF001  # the same class
 
 
 def _origin(task: AnyTask) -> tuple[object, object]:
-    name = getattr(task.fn, "__qualname__", None)
-    return (getattr(task.fn, "__module__", None), name) if name else (None, task.fn)
+    """What makes a function the same one after a reload: module and qualified name; without them the object itself."""
+    fn = task.fn
+    qualified = getattr(fn, "__qualname__", None)
+    return (fn.__module__, qualified) if qualified else (None, fn)
 
 
 def _shown(task: AnyTask) -> str:
-    return f"{getattr(task.fn, '__module__', '?')}.{getattr(task.fn, '__qualname__', repr(task.fn))}"
+    fn = task.fn
+    if isinstance(fn, functools.partial):
+        return f"a partial of {getattr(fn.func, '__qualname__', repr(fn.func))}"
+    return f"{getattr(fn, '__module__', '?')}.{getattr(fn, '__qualname__', type(fn).__qualname__)}"

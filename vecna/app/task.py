@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import datetime as dt
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias
 
 from typing_extensions import TypeVar, Unpack
 
 from vecna.app.context import TaskContext, current_task
 from vecna.app.parameters import Parameters
+from vecna.domain.errors import InvalidArgument
 from vecna.domain.options import Options, check_options
 from vecna.domain.signature import Signature
+from vecna.ports.clock import Clock
 
 if TYPE_CHECKING:
     from vecna.app.results import AsyncResult
@@ -23,6 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R", default=Any)
 C = TypeVar("C", default=Any)
 T = TypeVar("T")
+AnyTask: TypeAlias = "Task[..., Any, Any]"
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -34,6 +40,10 @@ class Sender(Protocol):
 
     async def send_task_async(self, signature: Signature[T]) -> AsyncResult[T]:
         """The same without blocking the event loop."""
+
+    @property
+    def clock(self) -> Clock:
+        """The server's clock."""
 
 
 class Home(Protocol):
@@ -84,8 +94,15 @@ class Task(Generic[P, R, C]):
         A function that takes a context gets that of the running task, outside a task one of its own.
         """
         if not self.takes_context:
-            return self.fn(*args, **kwargs)  # type: ignore[no-any-return]  # C by construction
-        return self.fn(current_task(), *args, **kwargs)  # type: ignore[no-any-return]  # C by construction
+            return self.fn(*args, **kwargs)
+        return self.fn(current_task() or self._context(args, kwargs), *args, **kwargs)
+
+    def _context(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaskContext:
+        """A context for a plain call: nobody waits for its progress, nobody cancels it."""
+        signature: Signature[Any] = Signature(self.name)
+        with contextlib.suppress(InvalidArgument):  # what cannot travel may well be passed here
+            signature = Signature(self.name, args, kwargs=kwargs)
+        return TaskContext(signature, _ServersClock(lambda: self._home.sender(self.name).clock))
 
     def send(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send a call to the workers; a new task every time.
@@ -137,6 +154,26 @@ class Task(Generic[P, R, C]):
         return other
 
 
+class _ServersClock(Clock):
+    """The clock of a task's server, looked up when it is first read: a plain call needs no server."""
+
+    def __init__(self, find: Callable[[], Clock]) -> None:
+        self._find = find
+
+    @property
+    def virtual(self) -> bool:
+        return self._find().virtual
+
+    def now(self) -> dt.datetime:
+        return self._find().now()
+
+    def monotonic(self) -> float:
+        return self._find().monotonic()
+
+    def wait(self, event: threading.Event, timeout: float | None = None) -> bool:
+        return self._find().wait(event, timeout)
+
+
 def _displaced(name: str, by: Mapping[str, object]) -> bool:
     return (name == "eta" and "delay" in by) or (name == "delay" and "eta" in by)
 
@@ -144,7 +181,7 @@ def _displaced(name: str, by: Mapping[str, object]) -> bool:
 def _is_coroutine_function(fn: object, name: str) -> bool:
     if not callable(fn):
         raise TypeError(f"task {name!r} needs a function, not {type(fn).__name__}")
-    inner = fn
+    inner: Any = fn
     while isinstance(inner, functools.partial):
         inner = inner.func
     seen = [inner, inspect.unwrap(inner), getattr(inner, "__call__", None)]  # noqa: B004  # `async def __call__`
