@@ -1,0 +1,203 @@
+"""What the recorded end of a task means for callbacks and for the workflow that it belongs to.
+
+Every step may be repeated: states that are final stay, and a repeated report gets the same answer, so a worker that
+takes over a delivery after a crash comes to the same follow-ups as the one that died.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import attrs
+
+from vecna.domain.arg import Arg
+from vecna.domain.decide import follow_ups
+from vecna.domain.plan import Node, Step
+from vecna.domain.position import Position
+from vecna.domain.signature import Signature
+from vecna.domain.state import State, TaskState
+from vecna.ports.plans import Following, NodeStatus, Report, Reported
+
+_PAGE: Final = 500
+
+
+@attrs.frozen
+class Ended:
+    """A task whose end is recorded.
+
+    Attributes:
+        signature: the call.
+        recorded: its end, as the backend holds it.
+        childless: a cancel reached it while it ran: nothing may follow from it, however it ended.
+    """
+
+    signature: Signature[Any]
+    recorded: TaskState
+    childless: bool = False
+
+
+@attrs.define
+class Conclusion:
+    """What follows from one end.
+
+    Attributes:
+        follow_ups: calls to enqueue together with the settlement.
+        ended_roots: workflows that are over with it.
+        goes_on: its workflow is not over: its result must not expire yet.
+    """
+
+    follow_ups: list[Signature[Any]] = attrs.field(factory=list)
+    ended_roots: list[str] = attrs.field(factory=list)
+    goes_on: bool = False
+
+
+@attrs.define
+class _Walk:
+    """One report on its way up through the nodes."""
+
+    ended: Ended
+    conclusion: Conclusion
+    report: Report
+
+
+def conclude(backend: Any, ended: Sequence[Ended], now: dt.datetime) -> list[Conclusion]:
+    """Report ends to their workflows, end what will never run, and find what follows.
+
+    Args:
+        backend: where states and plans are.
+        ended: tasks whose ends are recorded.
+        now: for what is recorded as ended by this.
+
+    Returns:
+        For each, what follows.
+
+    Raises:
+        BrokerUnavailable: the backend cannot be reached; the call may be repeated.
+    """
+    conclusions: list[Conclusion] = []
+    never: list[TaskState] = []
+    walks: list[_Walk] = []
+    for item in ended:
+        conclusion = Conclusion()
+        conclusions.append(conclusion)
+        signature = item.signature
+        if signature.on_success or signature.on_error:
+            caused = () if item.childless else follow_ups(signature, item.recorded)
+            conclusion.follow_ups += caused
+            never += _uncaused(signature, {callback.uuid for callback in caused}, item.recorded, now)
+        if signature.position is not None and signature.position.node:
+            walks.append(_Walk(item, conclusion, _first_report(signature.position, item.recorded)))
+    while walks:
+        answers: list[Reported] = backend.report([walk.report for walk in walks])
+        following: list[_Walk] = []
+        for walk, answer in zip(walks, answers, strict=True):
+            further = _take(backend, walk, answer, never, now)
+            if further is not None:
+                following.append(attrs.evolve(walk, report=further))
+        walks = following
+    if never:
+        backend.put_states(never)
+    return conclusions
+
+
+def _first_report(position: Position, recorded: TaskState) -> Report:
+    if recorded.is_success:
+        return Report(position.node, position.index, succeeded=True)
+    verb = "was canceled" if recorded.is_canceled else "failed"
+    reason = f"task {recorded.task_uuid} {verb}: {recorded.error}"
+    return Report(position.node, position.index, succeeded=False, canceled=recorded.is_canceled, reason=reason)
+
+
+def _take(backend: Any, walk: _Walk, answer: Reported, never: list[TaskState], now: dt.datetime) -> Report | None:
+    """Act on the answer to one report; the report to the node around, if there is one to make."""
+    node, report = answer.node, walk.report
+    if node is None:
+        return None
+    match answer.following:
+        case Following.NOTHING:
+            walk.conclusion.goes_on = True
+            return None
+        case Following.CLOSED:
+            (root,) = backend.get_nodes([node.root])
+            walk.conclusion.goes_on = root is not None and root.status is NodeStatus.OPEN
+            return None
+        case Following.ADVANCE:
+            if walk.ended.childless:
+                reason = f"task {walk.ended.recorded.task_uuid} was canceled while it ran"
+                return Report(report.node, report.index, succeeded=False, canceled=True, reason=reason)
+            walk.conclusion.goes_on = True
+            step: Step | None = backend.get_step(node.uuid, report.index + 1)
+            if step is not None:
+                walk.conclusion.follow_ups += _begun(step, walk.ended)
+            return None
+        case Following.COMPLETE:
+            return _outwards(walk, node, Report(node.outer, node.index, succeeded=True))
+        case Following.FAIL:
+            if node.is_chain:
+                _end_later_steps(backend, walk, node, never, now)
+            return _outwards(walk, node, attrs.evolve(report, node=node.outer, index=node.index))
+
+
+def _outwards(walk: _Walk, node: Node, report: Report) -> Report | None:
+    if node.outer:
+        return report
+    walk.conclusion.ended_roots.append(node.root)
+    return None
+
+
+def _begun(step: Step, ended: Ended) -> Iterator[Signature[Any]]:
+    """The first tasks of a step, with what they are passed: by value from a task, by reference from a group."""
+    passed: tuple[Arg, ...] = ()
+    if not step.takes and not ended.signature.immutable:
+        passed = tuple([Arg(item.type, item.value) for item in ended.recorded.results])
+    for signature in step.first:
+        if step.takes and not signature.immutable:
+            position = attrs.evolve(signature.position or Position(), takes=step.takes)
+            yield signature.evolve(position=position)
+        elif passed:
+            yield signature.evolve(args=(*signature.args, *passed))
+        else:
+            yield signature
+
+
+def _end_later_steps(backend: Any, walk: _Walk, node: Node, never: list[TaskState], now: dt.datetime) -> None:
+    """End all that would have come after a failed step. A chord's callback shares the fate of the member."""
+    report = walk.report
+    for index in range(report.index + 1, node.size):
+        step: Step | None = backend.get_step(node.uuid, index)
+        if step is None:
+            continue
+        is_callback = bool(step.takes) and index == report.index + 1
+        state = State.FAILURE if is_callback and not report.canceled else State.CANCELED
+        for uuid, name in step.leaves:
+            never.append(_end(uuid, name, state, report.reason, now, node.uuid))
+        for signature in step.first:
+            end = _end(signature.uuid, signature.name, state, report.reason, now, node.uuid)
+            caused = () if walk.ended.childless else follow_ups(signature, end)
+            walk.conclusion.follow_ups += caused
+            never += _uncaused(signature, {callback.uuid for callback in caused}, end, now)
+        if len(never) >= _PAGE:
+            backend.put_states(never)
+            never.clear()
+
+
+def _end(uuid: str, name: str, state: State, reason: str, now: dt.datetime, node: str = "") -> TaskState:
+    return TaskState(task_uuid=uuid, task_name=name, state=state, error=reason, finished_at=now, node=node)
+
+
+def _uncaused(
+    signature: Signature[Any], caused: set[str], recorded: TaskState, now: dt.datetime
+) -> Iterator[TaskState]:
+    """Ends of the callbacks that this end did not cause, and of theirs: whoever waits for them must wake."""
+    reason = f"task {recorded.task_uuid} ended as {recorded.state}"
+    for callback in _callbacks((*signature.on_success, *signature.on_error), caused):
+        yield _end(callback.uuid, callback.name, State.CANCELED, reason, now)
+
+
+def _callbacks(signatures: Iterable[Signature[Any]], caused: set[str]) -> Iterator[Signature[Any]]:
+    for signature in signatures:
+        if signature.uuid not in caused:
+            yield signature
+            yield from _callbacks((*signature.on_success, *signature.on_error), caused)
