@@ -27,7 +27,13 @@ THIRD_PARTY = {
     "log.py": set[str](),
 }
 # The one place that knows each of these.
-HOMES = {"click": "cli", "hiredis": "adapters/redis", "pytest": "testing", "redis": "adapters/redis"}
+HOMES = {
+    "click": "cli",
+    "hiredis": "adapters/redis",
+    "pytest": "testing",
+    "redis": "adapters/redis",
+    "yaml": "app/config_yaml",
+}
 # The domain neither waits nor reads nor writes.
 IMPURE = {"asyncio", "concurrent", "logging", "multiprocessing", "os", "queue", "select", "socket", "subprocess"} | {
     "signal",
