@@ -7,6 +7,7 @@ import uuid
 from typing import Final
 
 from vecna.domain.errors import InvalidArgument, VecnaError
+from vecna.domain.shown import quoted
 
 #: Ids, codes and queue names: nothing that could split a hash tag, end a line or leave a key.
 ALLOWED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@/\-]{0,199}")
@@ -30,6 +31,5 @@ def check_id(value: object, what: str, error: type[VecnaError] = InvalidArgument
         error: `value` is not a string of the allowed characters and length.
     """
     if not isinstance(value, str) or ALLOWED.fullmatch(value) is None:
-        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
-        raise error(f"{what} {shown} is not allowed: use {_RULE}")
-    return value
+        raise error(f"{what} {quoted(value)} is not allowed: use {_RULE}")
+    return value if type(value) is str else str.__str__(value)
