@@ -224,15 +224,21 @@ def shown(value: object) -> str:
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """Which known name was probably meant, or else all of them; the end of an error's sentence."""
+    """The end of an error about an unknown name: which known one was probably meant, or else all of them."""
     names = list(known)
-    close = difflib.get_close_matches(_plain(name), [_plain(each) for each in names], n=1, cutoff=0.5)
-    if not close:  # perhaps right but in the wrong place: max_idle for redis.max_idle
-        close = [_plain(each) for each in names if _plain(each.rpartition(".")[2]) == _plain(name)][:1]
-    for each in names:
-        if close and _plain(each) == close[0]:
-            return f"did you mean {each!r}?"
-    return f"the known ones are {', '.join(names)}"
+    meant = nearest(name, names)
+    return f"did you mean {meant!r}?" if meant else f"the known ones are {', '.join(names)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like `name`, whatever its spelling (DefaultQueue); "" if none is."""
+    plain: dict[str, str] = {}
+    for each in known:
+        plain.setdefault(_plain(each), each)
+    close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.5)
+    # Perhaps it is right but in the wrong place: max_idle for redis.max_idle.
+    inner = [each for each in plain if each.rpartition(".")[2] == _plain(name)]
+    return plain[(inner or close)[0]] if inner or close else ""
 
 
 def scheme_of(url: str) -> str:

@@ -98,8 +98,11 @@ class Reloader:
     def _run(self) -> None:
         stopped = self._stopped
         while not self._wait(stopped, PERIOD):
-            if self._is_settled(stopped):
-                self.look()
+            try:
+                if self._is_settled(stopped):
+                    self.look()
+            except Exception as fault:  # noqa: BLE001 - ours; the next look may succeed, a dead thread never would
+                log.error(f"{self._name}: could not be read again: {type(fault).__name__}", exc_info=fault)
 
     def _is_settled(self, stopped: threading.Event) -> bool:
         """Whether the file reads the same twice; else it is being written, and is left for the next time."""
