@@ -93,8 +93,9 @@ class TaskContext:
             if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= _LARGEST:
                 raise InvalidArgument(f"progress takes two numbers up to 2**53, not a {type(number).__name__}")
         self.last_progress = (done, total)
-        if self._report is not None:
-            self._report()
+        report = self._report
+        if report is not None:
+            report()
 
     def raise_if_canceled(self) -> None:
         """Stop here if the task should.
@@ -104,6 +105,10 @@ class TaskContext:
         """
         if self._stop:
             raise TaskCanceled(f"task {self.signature.uuid} was told to stop: {self._stop}")
+
+    def detach(self) -> None:
+        """Report nothing any more; called by the worker when the run is over."""
+        self._report = None
 
     def tell_to_stop(self, reason: str) -> None:
         """Set `canceled`; called by the worker. The first reason stays."""

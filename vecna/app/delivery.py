@@ -1,0 +1,258 @@
+"""The one life of a delivery: lease, admit, run, finish.
+
+Steps over batches, with no thread and no wait of their own: the worker calls them from its threads, a harness or
+simulation in one. All I/O goes through the ports, all time comes from the clock, all chance from `random`. Between any
+two steps the process may die: then the lease runs out, and another worker takes the message up from what is recorded.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from vecna import log
+from vecna.app.delivery_admit import Admission, read
+from vecna.app.delivery_finish import Finisher
+from vecna.app.delivery_run import RunHooks, Runner
+from vecna.app.delivery_values import CANCELED, LOST, Batch, Hold, Item, Returned, Wiring
+from vecna.domain.ids import new_id
+from vecna.domain.state import State, TaskState
+from vecna.ports.values import Answer, Extension
+
+#: Share of a lease for which it is not trusted any more, for what lies between the broker's clock and ours.
+_MARGIN = 0.1
+
+
+@attrs.define
+class _Call:
+    """The newest lease call on one queue; repeated as it is until it has got its answer."""
+
+    number: int
+    count: int
+    verdicts_only: bool
+    started: float
+    answered: bool = False
+
+
+class Deliveries:
+    """What one process holds, and the steps that bring it to its end.
+
+    `lease` is for one thread, `finish` for one (another) at a time, the rest for any.
+
+    Args:
+        wiring: of the server.
+        worker: name of the worker.
+        hooks: who is told of runs.
+        incarnation: makes the name unique to this process; a new random id when left out.
+    """
+
+    def __init__(
+        self, wiring: Wiring, worker: str, hooks: RunHooks | None = None, *, incarnation: str | None = None
+    ) -> None:
+        self._wiring = wiring
+        self._clock = wiring.clock
+        self._identity = f"{worker[:150]}:{incarnation or new_id()}"
+        self._admission = Admission(wiring)
+        self._runner = Runner(wiring, worker, hooks or RunHooks())
+        self._finisher = Finisher(wiring, worker)
+        self._worker = worker
+        self._calls: dict[str, _Call] = {}
+        self._lock = threading.Lock()  # taken once per batch
+        self._holds: dict[tuple[str, str], Hold] = {}
+        self._held = 0
+        #: Run a function; see `Runner.run`.
+        self.run = self._runner.run
+        #: Await a coroutine function; see `Runner.arun`.
+        self.arun = self._runner.arun
+
+    @property
+    def held(self) -> int:
+        """How many deliveries are not over."""
+        return self._held
+
+    @property
+    def owes(self) -> bool:
+        """Whether `finish` was broken off and should be called again, even without items."""
+        return self._finisher.owes
+
+    def items(self) -> list[Item]:
+        """All deliveries that are not over."""
+        with self._lock:
+            return [item for hold in self._holds.values() for item in hold.items.values()]
+
+    # -- lease and admit ---------------------------------------------------------------------------------------------
+
+    def lease(self, queue: str, count: int, *, verdicts_only: bool = False) -> Batch:
+        """Take up to `count` messages of a queue; 0 only does its housekeeping.
+
+        Raises:
+            BrokerUnavailable: the broker cannot be reached. The next call on this queue repeats this one, so that what
+                it may have got is not lost until the lease runs out.
+        """
+        config, now = self._wiring.config, self._clock.monotonic()
+        call = self._calls.get(queue)
+        if call is None or call.answered or not call.count:
+            call = self._calls[queue] = _Call(1 if call is None else call.number + 1, count, verdicts_only, now)
+        lease = self._wiring.broker.lease(
+            queue,
+            call.count,
+            worker=self._identity,
+            call=call.number,
+            duration=dt.timedelta(seconds=config.lease),
+            max_deliveries=config.max_deliveries,
+            verdicts_only=call.verdicts_only,
+        )
+        call.answered = True
+        now = self._clock.monotonic()
+        due = None if lease.next_due is None else now + (lease.next_due - lease.now).total_seconds()
+        if not lease.deliveries:
+            return Batch((), lease.now, due, lease.more)
+        # The lease may be as old as the first attempt of this call.
+        hold = Hold(queue, lease.token, call.started + config.lease * (1 - _MARGIN))
+        items = tuple([read(delivery, hold, now) for delivery in lease.deliveries])
+        hold.items.update({item.uuid: item for item in items})
+        with self._lock:
+            self._holds[queue, lease.token] = hold
+            self._held += len(items)
+        return Batch(items, lease.now, due, lease.more)
+
+    def admit(self, batch: Batch) -> tuple[list[Item], list[Item]]:
+        """Those of a batch to run, and those to finish without a run.
+
+        Raises:
+            BrokerUnavailable: the backend cannot be asked; call again with the same batch.
+        """
+        return self._admission.sort(batch)
+
+    # -- while they run ----------------------------------------------------------------------------------------------
+
+    def extend(self) -> list[Item]:
+        """Extend all leases, and tell the runs that should stop.
+
+        Returns:
+            The items that were told just now; coroutines among them have to be cancelled.
+
+        Raises:
+            BrokerUnavailable: the broker cannot be reached; leases may run out unless a later call comes in time.
+        """
+        with self._lock:
+            holds = [hold for hold in self._holds.values() if not hold.lost]
+        return self._extend(holds)
+
+    def _extend(self, holds: Iterable[Hold]) -> list[Item]:
+        by_queue: dict[str, list[Hold]] = {}
+        for hold in holds:
+            by_queue.setdefault(hold.queue, []).append(hold)
+        told: list[Item] = []
+        lease = self._wiring.config.lease
+        for queue, group in by_queue.items():
+            started = self._clock.monotonic()
+            tokens = [hold.token for hold in group]
+            extensions = self._wiring.broker.extend(queue, tokens, dt.timedelta(seconds=lease))
+            for hold, extension in zip(group, extensions, strict=True):
+                told += _extended(hold, extension, started + lease * (1 - _MARGIN))
+        return told
+
+    def notes(self, items: Iterable[Item]) -> list[TaskState]:
+        """What is to be written of items that are not at their end: RECEIVED, STARTED, progress."""
+        states: list[TaskState] = []
+        for item in items:
+            if item.over or item.outcome is not None or item.decision is not None or item.hold.lost:
+                continue
+            item.noted = State.RECEIVED if item.started is None else State.STARTED
+            position = item.signature.position
+            states.append(
+                TaskState(
+                    task_uuid=item.uuid,
+                    task_name=item.name,
+                    state=item.noted,
+                    created_at=item.delivery.enqueued_at,
+                    started_at=item.started_at,
+                    attempt=item.attempt,
+                    worker=self._worker,
+                    progress=item.context.last_progress if item.context else None,
+                    token=item.hold.token,
+                    node=position.node if position else "",
+                )
+            )
+        return states
+
+    # -- finish ------------------------------------------------------------------------------------------------------
+
+    def finish(self, items: Sequence[Item], notes: Sequence[TaskState] = ()) -> None:
+        """Record, settle and release what has come to its end. Items that are over are left alone.
+
+        Items whose lease was lost are dropped; a lease that is not to be trusted any more is asked for first.
+
+        Args:
+            items: with an outcome, a decision or a recorded end.
+            notes: states to write along.
+
+        Raises:
+            BrokerUnavailable: call again with the same items (not the notes); nothing is done twice.
+        """
+        items = [item for item in items if not item.over]
+        try:
+            now = self._clock.monotonic()
+            self._extend({item.hold: None for item in items if item.hold.trusted_until <= now and not item.hold.lost})
+            for item in items:
+                if item.hold.lost:
+                    item.answer, item.over = Answer.LOST, True
+            self._finisher.finish(items, notes)
+        finally:
+            self._let_go([item for item in items if item.over])
+
+    def give_back(self, items: Iterable[Item]) -> list[Item]:
+        """Mark items to go back to the head of their queue; `finish` them then. Those at their end are left out."""
+        marked = [item for item in items if item.outcome is None and item.decision is None and not item.over]
+        for item in marked:
+            item.decision = Returned()
+        return marked
+
+    def _let_go(self, items: Sequence[Item]) -> None:
+        with self._lock:
+            for item in items:
+                if item.hold.items.pop(item.uuid, None) is not None:
+                    self._held -= 1
+                    if not item.hold.items:
+                        self._holds.pop((item.hold.queue, item.hold.token), None)
+        lost = [item for item in items if item.answer is Answer.LOST and not isinstance(item.decision, Returned)]
+        if lost:
+            some = ", ".join([f"{item.name} {item.uuid}" for item in lost[:5]])
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            log.warning(
+                f"worker {self._worker} had lost the lease of {some}{more} when the run ended: the outcome is "
+                "discarded; another worker has run the task, or will",
+                worker=self._worker,
+                task_uuids=[item.uuid for item in lost[:5]],
+            )
+
+
+def is_own_failure(item: Item) -> bool:
+    """Whether a finished item's task failed for good, and by what happened here."""
+    return (
+        item.recorded is not None
+        and item.recorded.is_failure
+        and item.recorded.token == item.delivery.token
+        and item.answer in (Answer.OK, Answer.ALREADY)
+    )
+
+
+def _extended(hold: Hold, extension: Extension, trusted_until: float) -> list[Item]:
+    """Take note of the answer to one extension; the items that are told to stop by it."""
+    if not extension.alive:
+        hold.lost = True
+        told = list(hold.items.values())
+        for item in told:
+            item.stop(LOST)
+        return told
+    hold.trusted_until = max(hold.trusted_until, trusted_until)
+    found = [hold.items.get(uuid) for uuid in extension.canceled]
+    canceled = [item for item in found if item is not None and not item.canceled]
+    for item in canceled:
+        item.canceled = item.childless = True
+        item.stop(CANCELED)
+    return canceled

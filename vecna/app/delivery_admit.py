@@ -1,0 +1,132 @@
+"""Admitting deliveries: which of a leased batch are run, and how the others end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import Any, Final
+
+import attrs
+
+from vecna import log
+from vecna.app.delivery_failure import failed
+from vecna.app.delivery_values import Batch, Hold, Item, Parked, Wiring, with_options
+from vecna.app.passing import with_passed
+from vecna.domain.decide import Canceled, Failed
+from vecna.domain.errors import InvalidArgument, InvalidSignature, TaskFailed, TaskNotRegistered
+from vecna.domain.signature import Signature
+from vecna.ports.values import Delivery, Verdict
+
+#: Seconds: how long a message that no worker here knows is put back for at most.
+LONGEST_PARK: Final = 60.0
+
+
+def read(delivery: Delivery, hold: Hold, leased: float) -> Item:
+    """The delivery with its message read; one that cannot be read gets its end here."""
+    try:
+        signature = Signature.from_json(delivery.body)
+        if signature.uuid != delivery.uuid:
+            raise InvalidSignature(f"the message holds another task id than its own: {signature.uuid}")
+        return Item(delivery, hold, leased, signature)
+    except InvalidSignature as exc:
+        stand_in: Signature[Any] = Signature("unreadable", uuid=delivery.uuid)
+        outcome = failed(exc, permanent=True, dead_reason=f"unreadable: {exc}")
+        return Item(delivery, hold, leased, stand_in, readable=False, exception=exc, outcome=outcome)
+
+
+class Admission:
+    """Sorts a batch by what is known before anything runs."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._lock = threading.Lock()
+        self._unknown: set[str] = set()  # names that were logged as not registered
+
+    def sort(self, batch: Batch) -> tuple[list[Item], list[Item]]:
+        """Those to run, and those to finish without a run.
+
+        Raises:
+            BrokerUnavailable: the backend cannot be asked; nothing has changed, and the call may be repeated.
+        """
+        runnable: list[Item] = []
+        ended: list[Item] = []
+        if batch.items:
+            states = self._wiring.backend.get_states([item.uuid for item in batch.items])
+            for item, state in zip(batch.items, states, strict=True):
+                item.canceled = item.canceled or item.delivery.verdict in (Verdict.CANCELED, Verdict.PURGED)
+                item.childless = item.canceled
+                if state is not None and state.is_completed:
+                    # Whoever recorded it died before it settled, or lost its lease: what it began is brought to an end.
+                    item.recorded = state
+                    self._resolve(item)
+                else:
+                    self._judge(item, batch.now)
+                (runnable if _is_open(item) else ended).append(item)
+        return runnable, ended
+
+    def _resolve(self, item: Item) -> None:
+        item.task = self._wiring.registry.get(item.signature.name) if item.readable else None
+        item.signature = with_options(item.signature, item.task)
+
+    def _judge(self, item: Item, now: dt.datetime) -> None:
+        """Give an item that is not to run its outcome, or its decision."""
+        verdict = item.delivery.verdict
+        if item.canceled:
+            item.outcome = Canceled("purged" if verdict is Verdict.PURGED else "canceled")
+        elif item.outcome is not None:  # unreadable
+            return
+        elif verdict is Verdict.DEAD:
+            self._resolve(item)
+            times = item.delivery.crashes
+            reason = f"its worker died or went silent {times} times while it held the task"
+            item.exception = TaskFailed(reason, task_uuid=item.uuid)
+            item.outcome = Failed(f"dead: {reason}", permanent=True, dead_reason=reason)
+        else:
+            self._resolve(item)
+            if _is_expired(item.signature, item.delivery.enqueued_at, now):
+                item.outcome = Canceled("expired")
+            elif item.task is None:
+                self._park(item)
+            else:
+                self._take_results(item)
+
+    def _take_results(self, item: Item) -> None:
+        """A chord callback's further arguments."""
+        try:
+            item.signature = with_passed(self._wiring.backend, item.signature)
+        except InvalidArgument as exc:
+            item.exception, item.outcome = exc, failed(exc.with_traceback(None), permanent=True)
+
+    def _park(self, item: Item) -> None:
+        signature, attempts = item.signature, item.delivery.attempts
+        limit = self._wiring.config.park_limit
+        if signature.ignore_when_task_not_registered or (limit is not None and attempts.parks >= limit):
+            times = f", nor was one when it was put back {attempts.parks} times" if attempts.parks else ""
+            item.exception = TaskNotRegistered(f"no task {signature.name!r} is registered with this worker{times}")
+            item.outcome = failed(item.exception, permanent=True)
+            return
+        wait = min(2.0 ** min(attempts.parks, 30), LONGEST_PARK) * (1 - 0.2 * self._wiring.random.random())
+        item.decision = Parked(dt.timedelta(seconds=wait), attrs.evolve(attempts, parks=attempts.parks + 1))
+        with self._lock:
+            if signature.name in self._unknown or len(self._unknown) >= 1000:
+                return
+            self._unknown.add(signature.name)
+        log.warning(
+            f"no task {signature.name!r} is registered with this worker: its messages go back to the queue with a "
+            "growing delay, for a worker that knows it",
+            task=signature.name,
+            queue=item.delivery.queue,
+        )
+
+
+def _is_open(item: Item) -> bool:
+    return item.outcome is None and item.decision is None and item.recorded is None
+
+
+def _is_expired(signature: Signature[Any], enqueued_at: dt.datetime, now: dt.datetime) -> bool:
+    expires = signature.expires
+    if expires is None:
+        return False
+    if isinstance(expires, dt.timedelta):
+        return now - enqueued_at >= expires
+    return now >= expires

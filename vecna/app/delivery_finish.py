@@ -1,0 +1,226 @@
+"""Finishing deliveries: record the end, find what follows from what is recorded, settle, relay, release.
+
+The order makes each crash harmless: a message is settled only when its end is recorded, its follow-ups are enqueued in
+the same step as the settlement, and the record begins to expire only after that.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from vecna import log
+from vecna.app.conclusion import Ended, conclude
+from vecna.app.delivery_failure import error_text
+from vecna.app.delivery_values import Item, Parked, Wiring, with_options
+from vecna.domain.codec import MAX_MESSAGE
+from vecna.domain.decide import End, Repeat, decide
+from vecna.domain.errors import InvalidArgument, InvalidSignature
+from vecna.domain.message import Message
+from vecna.domain.signature import Signature
+from vecna.domain.state import State, TaskState
+from vecna.ports.values import Answer, SettleAs, Settlement
+
+#: Relays of one queue in one go; what is left after that is the sweeper's.
+_RELAYS = 20
+
+
+@attrs.frozen
+class _Caused:
+    """What follows from one end: messages, and whether its workflow goes on and still needs the result."""
+
+    messages: tuple[Message, ...] = ()
+    goes_on: bool = False
+
+
+_NOTHING = _Caused()
+
+
+class Finisher:
+    """Brings batches of deliveries to their end. For one thread at a time.
+
+    Args:
+        wiring: of the server.
+        worker: name of the worker, for the records.
+    """
+
+    def __init__(self, wiring: Wiring, worker: str) -> None:
+        self._wiring = wiring
+        self._worker = worker
+        self._to_relay: set[str] = set()
+        self._to_release: dict[float, list[str]] = {}  # by how long they are kept, seconds
+
+    @property
+    def owes(self) -> bool:
+        """Whether a call was broken off between settling and releasing; the next one makes up for it."""
+        return bool(self._to_relay or self._to_release)
+
+    def finish(self, items: Sequence[Item], notes: Sequence[TaskState] = ()) -> None:
+        """Go on with each item from where it stands, to `over`.
+
+        Args:
+            items: deliveries with an outcome, a decision or a recorded end, and whose leases are not known to be lost.
+            notes: further states to write with theirs.
+
+        Raises:
+            BrokerUnavailable: broker or backend cannot be reached. Call again with the same items; nothing is done
+                twice.
+        """
+        items = [item for item in items if not item.over]
+        for item in items:
+            if item.decision is None and item.recorded is None:
+                assert item.outcome is not None
+                item.decision = decide(
+                    item.signature,
+                    item.outcome,
+                    item.delivery.attempts,
+                    chance=self._wiring.random.random(),
+                    canceled=item.canceled,
+                )
+        self._record(items, notes)
+        self._settle(items)
+        self._relay()
+        self._release()
+
+    # -- record ------------------------------------------------------------------------------------------------------
+
+    def _record(self, items: Sequence[Item], notes: Sequence[TaskState]) -> None:
+        open_items = [item for item in items if item.recorded is None and isinstance(item.decision, End | Repeat)]
+        states = [*notes, *map(self._state, open_items)]
+        if states:
+            recorded = self._wiring.backend.put_states(states)
+            for item, state in zip(open_items, recorded[len(notes) :], strict=True):
+                item.recorded = state
+
+    def _state(self, item: Item) -> TaskState:
+        decision, delivery, position = item.decision, item.delivery, item.signature.position
+        assert isinstance(decision, End | Repeat)
+        end = decision if isinstance(decision, End) else None
+        return TaskState(
+            task_uuid=delivery.uuid,
+            task_name=item.name,
+            state=end.state if end else State.RETRY,
+            results=end.results if end else (),
+            several=end.several if end else False,
+            error=decision.error,
+            error_type=decision.error_type,
+            traceback=decision.traceback,
+            dead_reason=end.dead_reason if end else "",
+            created_at=delivery.enqueued_at,
+            started_at=item.started_at,
+            finished_at=(item.finished_at or self._wiring.clock.now()) if end else None,
+            attempt=item.attempt,
+            worker=self._worker,
+            progress=item.context.last_progress if item.context else None,
+            token=delivery.token,
+            node=position.node if position else "",
+        )
+
+    # -- settle ------------------------------------------------------------------------------------------------------
+
+    def _settle(self, items: Sequence[Item]) -> None:
+        """Settle; once more, without follow-ups, what turns out to have been cancelled."""
+        remaining = list(items)
+        while remaining:
+            caused = self._conclude(remaining)
+            by_queue: dict[str, list[Item]] = {}
+            for item in remaining:
+                by_queue.setdefault(item.delivery.queue, []).append(item)
+            remaining = []
+            for queue, group in by_queue.items():
+                settlements = [_settlement(item, caused.get(item.uuid, _NOTHING).messages) for item in group]
+                answers = self._wiring.broker.settle(queue, settlements)
+                for item, settlement, answer in zip(group, settlements, answers, strict=True):
+                    if answer is Answer.FLAGGED:
+                        item.canceled = item.childless = True
+                        remaining.append(item)
+                        continue
+                    item.answer = answer
+                    item.over = True
+                    if answer is Answer.LOST:
+                        continue
+                    if any(message.queue != queue for message in settlement.follow_ups):
+                        self._to_relay.add(queue)
+                    if _has_end(item) and not caused.get(item.uuid, _NOTHING).goes_on:
+                        self._plan_release(item.signature)
+
+    def _conclude(self, items: Sequence[Item]) -> dict[str, _Caused]:
+        """What the ends among these cause. Ends that they rule out are recorded on the way."""
+        causing = [item for item in items if _has_end(item) and _may_cause(item.signature)]
+        if not causing:
+            return {}
+        ended = [Ended(item.signature, item.recorded, item.childless) for item in causing if item.recorded]
+        conclusions = conclude(self._wiring.backend, ended, self._wiring.clock.now())
+        return {
+            item.uuid: _Caused(self._messages(conclusion.follow_ups, item), conclusion.goes_on)
+            for item, conclusion in zip(causing, conclusions, strict=True)
+        }
+
+    def _messages(self, signatures: Sequence[Signature[Any]], item: Item) -> tuple[Message, ...]:
+        """The follow-ups as messages. One that cannot be made, or is too large, ends here as FAILURE."""
+        messages: list[Message] = []
+        for signature in signatures:
+            try:
+                complete = with_options(signature, self._wiring.registry.get(signature.name))
+                message = Message.of(complete, self._wiring.config.default_queue)
+                if len(message.body) > MAX_MESSAGE:
+                    raise InvalidArgument(f"its message has {len(message.body)} bytes; at most {MAX_MESSAGE}")
+                messages.append(message)
+            except (InvalidArgument, InvalidSignature) as exc:
+                self._wiring.backend.put_states([self._stillborn(signature, item, exc)])
+                self._plan_release(signature)
+                log.error(
+                    f"follow-up {signature.name} {signature.uuid} of task {item.uuid} cannot be sent: {exc}",
+                    task_uuid=signature.uuid,
+                )
+        return tuple(messages)
+
+    def _stillborn(self, signature: Signature[Any], item: Item, exc: Exception) -> TaskState:
+        return TaskState(
+            task_uuid=signature.uuid,
+            task_name=signature.name,
+            state=State.FAILURE,
+            error=f"could not be sent after task {item.uuid}: {error_text(exc)}",
+            finished_at=self._wiring.clock.now(),
+        )
+
+    # -- relay and release -------------------------------------------------------------------------------------------
+
+    def _relay(self) -> None:
+        for queue in list(self._to_relay):
+            for _ in range(_RELAYS):
+                if not self._wiring.broker.relay(queue):
+                    break
+            self._to_relay.discard(queue)
+
+    def _plan_release(self, signature: Signature[Any]) -> None:
+        keep = self._wiring.config.results_expire_in if signature.keep_result else 0.0
+        self._to_release.setdefault(keep, []).append(signature.uuid)
+
+    def _release(self) -> None:
+        for keep, uuids in list(self._to_release.items()):
+            self._wiring.backend.release(uuids, dt.timedelta(seconds=keep))
+            del self._to_release[keep]
+
+
+def _has_end(item: Item) -> bool:
+    return item.recorded is not None and item.recorded.is_completed
+
+
+def _may_cause(signature: Signature[Any]) -> bool:
+    return bool(signature.on_success or signature.on_error or signature.position)
+
+
+def _settlement(item: Item, follow_ups: tuple[Message, ...]) -> Settlement:
+    """How the broker is told, from what is recorded and not from what was to be."""
+    uuid, token, decision, recorded = item.uuid, item.hold.token, item.decision, item.recorded
+    if recorded is not None and recorded.is_completed:
+        if recorded.dead_reason:
+            return Settlement(uuid, token, SettleAs.DEAD, reason=recorded.dead_reason, follow_ups=follow_ups)
+        return Settlement(uuid, token, SettleAs.DONE, follow_ups=follow_ups)
+    if isinstance(decision, Repeat | Parked):
+        return Settlement(uuid, token, SettleAs.RETRY, decision.delay, decision.attempts)
+    return Settlement(uuid, token, SettleAs.RETURN)
