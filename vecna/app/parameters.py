@@ -116,6 +116,33 @@ class Parameters:
                 kwargs[key] = self._built(key, build, value)
         return args, kwargs
 
+    def rebuild_result(self, value: Any, *, several: bool, none: bool) -> Any:
+        """What the function returned, from what was recorded.
+
+        Args:
+            value: in JSON's types; a tuple if it returned several.
+            several: whether it returned a plain tuple.
+            none: whether it returned no result.
+
+        Raises:
+            InvalidArgument: it does not fit the return annotation.
+        """
+        build = None if none else self._result_rebuilder
+        if build is None:
+            return value
+        try:
+            return tuple(build(list(value))) if several else build(value)
+        except InvalidArgument as exc:
+            raise InvalidArgument(
+                f"what {self._name}() returned does not fit its return annotation: it {exc}"
+            ) from None
+
+    @functools.cached_property
+    def _result_rebuilder(self) -> Rebuild | None:
+        if self.signature is None:
+            return None
+        return self._rebuilder("return", self.signature.return_annotation)
+
     @functools.cached_property
     def returns_nothing(self) -> bool:
         """Whether the function is annotated `-> None`, or its return is not annotated."""

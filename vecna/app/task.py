@@ -16,6 +16,7 @@ from typing_extensions import TypeVar, Unpack
 
 from vecna.app.context import TaskContext, current_task
 from vecna.app.parameters import Parameters
+from vecna.app.twins import blocking
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.options import Options, check_options
 from vecna.domain.signature import Signature
@@ -104,6 +105,7 @@ class Task(Generic[P, R, C]):
             signature = Signature(self.name, args, kwargs=kwargs)
         return TaskContext(signature, _ServersClock(lambda: self._home.sender(self.name).clock))
 
+    @blocking
     def send(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send a call to the workers; a new task every time.
 

@@ -1,0 +1,208 @@
+"""Sending: everything is checked, completed and encoded before anything leaves the process."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from vecna import log
+from vecna.app import tracing
+from vecna.app.config import Config
+from vecna.app.registry import Registry
+from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature
+from vecna.domain.message import Message
+from vecna.domain.signature import Signature
+from vecna.ports.backend import Backend
+from vecna.ports.broker import Broker
+from vecna.ports.clock import Clock
+
+AnySignature = Signature[Any]
+PrePublishHandler = Callable[[AnySignature], AnySignature | None]
+_FIRST_BACKOFF: Final = 0.05
+_LAST_BACKOFF: Final = 2.0
+_BY_WORKFLOWS: Final = ("group_uuid", "group_task_count", "chord_callback", "spec", "position")
+
+
+@attrs.frozen
+class Sent:
+    """One signature as it was sent.
+
+    Attributes:
+        signature: with the sender's options filled in.
+        message: what the broker was given.
+        is_new: whether this started it.
+    """
+
+    signature: AnySignature
+    message: Message
+    is_new: bool
+
+
+class Sending:
+    """Prepares signatures and hands them to the broker.
+
+    Args:
+        config: settings.
+        registry: whose options are filled in.
+        random: chance, for the backoff's jitter.
+    """
+
+    def __init__(self, config: Config, registry: Registry, random: random.Random) -> None:
+        self._config = config
+        self._registry = registry
+        self._random = random
+        self._lock = threading.Lock()
+        self._unknown: set[str] = set()
+        self.pre_publish_handler: PrePublishHandler | None = None
+
+    def send(
+        self, signatures: Sequence[AnySignature], broker: Broker, backend: Backend, clock: Clock, stop: threading.Event
+    ) -> list[Sent]:
+        """Check all, then send all in one call.
+
+        Args:
+            signatures: what to send.
+            broker: where to.
+            backend: where a task that ended already is known.
+            clock: time.
+            stop: set when the server is closed: no further attempt is made.
+
+        Raises:
+            InvalidArgument, InvalidSignature: one of them cannot be sent; none was.
+            BrokerUnavailable: the store could not be reached within `Config.send_timeout`.
+        """
+        for signature in signatures:
+            _check(signature)
+        with tracing.send_span(signatures) as traced:
+            prepared = [self._prepared(signature, traced=traced) for signature in signatures]
+            messages = [self._message(signature) for signature in prepared]
+            self._warn(prepared)
+            old = self._old(signatures)
+            try:
+                new = self._insist(lambda: self._attempt(messages, old, broker, backend), clock, stop)
+            except BrokerUnavailable as exc:
+                raise self._given_up(exc, signatures) from exc
+        return [Sent(*each) for each in zip(prepared, messages, new, strict=True)]
+
+    def forked(self) -> None:
+        """Begin anew in a child process: another thread of the parent may hold the lock for ever."""
+        self._lock = threading.Lock()
+
+    # -- preparing -------------------------------------------------------------------------------------------------
+
+    def _prepared(self, signature: AnySignature, *, traced: bool) -> AnySignature:
+        handler = self.pre_publish_handler
+        complete = self._completed(signature, traced=traced)
+        if handler is None:
+            return complete
+        replaced = handler(complete)
+        if replaced is None:
+            return complete
+        if not isinstance(replaced, Signature) or replaced.uuid != signature.uuid:
+            raise InvalidSignature(
+                f"the pre-publish handler returned {replaced!r} for task {signature.uuid}: it must return None or a "
+                "signature with the same uuid (signature.replace(...))"
+            )
+        _check(replaced)
+        return self._completed(replaced, traced=False)
+
+    def _completed(self, signature: AnySignature, *, traced: bool) -> AnySignature:
+        """The signature with what the registration says about options that it leaves open, and the trace context."""
+        changes: dict[str, Any] = {}
+        task = self._registry.get(signature.name)
+        if task is not None and task.set_options:
+            options = signature.set_options
+            timed = "eta" in options or "delay" in options
+            changes = {
+                name: value
+                for name, value in task.set_options.items()
+                if name not in options and not (timed and name in ("eta", "delay"))
+            }
+        if traced:
+            changes["headers"] = tracing.inject(signature.headers)
+        for kind in ("on_success", "on_error"):
+            callbacks = getattr(signature, kind)
+            if callbacks:
+                changes[kind] = [self._completed(callback, traced=traced) for callback in callbacks]
+        return signature.replace(**changes) if changes else signature
+
+    def _message(self, signature: AnySignature) -> Message:
+        message = Message.of(signature, self._config.default_queue)
+        size, limit = len(message.body), self._config.max_message_size
+        if size > limit:
+            raise InvalidArgument(
+                f"the message of task {signature.name} has {size} bytes; the limit is {limit} "
+                "(Config.max_message_size): store large data elsewhere and pass where it is"
+            )
+        return message
+
+    def _warn(self, signatures: Sequence[AnySignature]) -> None:
+        for signature in signatures:
+            name = signature.name
+            if name not in self._unknown and self._registry.get(name) is None and self._registry.names():
+                self._unknown.add(name)
+                log.warning(
+                    f"task {name!r} is sent but not registered here; that is right if another service runs it",
+                    task_name=name,
+                )
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def _old(self, signatures: Sequence[AnySignature]) -> list[str]:
+        """Ids that left this process before, and so may have ended already; from now on all of them have."""
+        with self._lock:
+            old = [signature.uuid for signature in signatures if not signature.fresh]
+            for signature in signatures:
+                signature.sent()
+        return old
+
+    @staticmethod
+    def _attempt(messages: Sequence[Message], old: Sequence[str], broker: Broker, backend: Backend) -> list[bool]:
+        ended: set[str] = set()
+        if old:
+            # The broker forgets a task when it has ended; that it has is for the backend to say.
+            states = backend.get_states(old)
+            ended = {state.task_uuid for state in states if state is not None and state.is_completed}
+        accepted = iter(broker.enqueue([message for message in messages if message.uuid not in ended]))
+        return [message.uuid not in ended and next(accepted) for message in messages]
+
+    def _insist(self, attempt: Callable[[], list[bool]], clock: Clock, stop: threading.Event) -> list[bool]:
+        """Try until it works or the time is over. A repeated attempt has no second effect."""
+        deadline = clock.monotonic() + self._config.send_timeout
+        pause = _FIRST_BACKOFF
+        lost = False
+        while True:
+            try:
+                return attempt()
+            except BrokerUnavailable as exc:
+                left = deadline - clock.monotonic()
+                if left <= 0 or clock.virtual or stop.is_set():
+                    raise
+                if not lost:
+                    lost = True
+                    log.warning(f"the broker cannot be reached, sending is tried again for {left:.0f} s: {exc}")
+                clock.wait(stop, min(pause * (0.5 + self._random.random()), left))
+                pause = min(pause * 2, _LAST_BACKOFF)
+
+    def _given_up(self, exc: BrokerUnavailable, signatures: Sequence[AnySignature]) -> BrokerUnavailable:
+        return BrokerUnavailable(
+            f"{len(signatures)} task(s) could not be sent within {self._config.send_timeout:g} s, or the answer got "
+            f"lost: {exc}. Send the same signatures (.signatures of this error) again: none will run twice",
+            signatures,
+        )
+
+
+def _check(signature: object) -> None:
+    if not isinstance(signature, Signature):
+        name = getattr(signature, "name", None)
+        hint = f": call {name}.send(...), or pass {name}.signature(...)" if hasattr(signature, "signature") else ""
+        raise InvalidSignature(f"send_task takes a Signature, not a {type(signature).__name__}{hint}")
+    for name in _BY_WORKFLOWS:
+        if getattr(signature, name):
+            raise InvalidSignature(f"{name} of task {signature.name} is set by workflows and schedules, not by hand")
+    for callback in (*signature.on_success, *signature.on_error):
+        _check(callback)

@@ -1,0 +1,199 @@
+"""The server: registers tasks, sends them, and knows what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vecna.app.cancelling import cancel_tasks
+from vecna.app.config import Config
+from vecna.app.inspecting import Inspecting
+from vecna.app.registry import Registering, Registry
+from vecna.app.results import AsyncResult
+from vecna.app.sending import PrePublishHandler, Sending
+from vecna.app.twins import blocking, twin
+from vecna.domain.cancellation import Cancellation
+from vecna.domain.errors import InvalidArgument, InvalidSignature
+from vecna.domain.ids import check_id
+from vecna.domain.signature import Signature
+from vecna.ports.clock import Clock
+from vecna.ports.values import Adapters
+
+if TYPE_CHECKING:
+    from vecna.app.worker import Worker
+
+T = TypeVar("T")
+
+
+class Server(Registering, Inspecting):
+    """Registers tasks, sends them, and makes workers that run them. Opens nothing until it is first used.
+
+    Args:
+        config: settings.
+        connect: makes the ports; called once in each process, when they are first needed.
+    """
+
+    def __init__(self, config: Config, connect: Callable[[], Adapters]) -> None:
+        super().__init__(config, connect)
+        self._registry = Registry(_TaskSender(self))
+        self._sending = Sending(config, self._registry, self.random)
+
+    def __repr__(self) -> str:
+        return f"<Server {self._config.namespace} with {len(self._registry.names())} tasks>"
+
+    @property
+    def registry(self) -> Registry:
+        """Its tasks."""
+        return self._registry
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    @blocking
+    def send_task(self, signature: Signature[T]) -> AsyncResult[T]:
+        """Send one call. A uuid that broker or backend knows is not sent again.
+
+        Returns:
+            The handle of its result; `is_new` says whether this started it.
+
+        Raises:
+            InvalidArgument: the message is larger than `Config.max_message_size`.
+            InvalidSignature: it is none, or carries what only workflows and schedules set.
+            BrokerUnavailable: the store could not be reached within `Config.send_timeout`.
+        """
+        return self._send([signature])[0]
+
+    @blocking
+    def send_tasks(self, signatures: Iterable[Signature[T]]) -> list[AsyncResult[T]]:
+        """Send several calls in one round trip. All are checked before any is sent.
+
+        Returns:
+            Their handles, in order.
+
+        Raises:
+            InvalidArgument, InvalidSignature: one of them cannot be sent; none was.
+            BrokerUnavailable: the store could not be reached within `Config.send_timeout`. Its `.signatures` may have
+                been accepted; sent again unchanged, none runs twice.
+        """
+        return self._send_all(signatures)
+
+    async def send_task_async(self, signature: Signature[T]) -> AsyncResult[T]:
+        """As `send_task`, without blocking the event loop."""
+        return (await self.pool.run(lambda: self._send([signature])))[0]
+
+    async def send_tasks_async(self, signatures: Iterable[Signature[T]]) -> list[AsyncResult[T]]:
+        """As `send_tasks`, without blocking the event loop."""
+        return await self.pool.run(lambda: self._send_all(signatures))
+
+    def set_pre_publish_handler(self, handler: PrePublishHandler | None) -> None:
+        """Have a function see each signature before it is sent, in the sending process.
+
+        Args:
+            handler: takes the signature, with the options that the registration fills in; returns None to send it as
+                it is, or another one with the same uuid to send that instead. What it raises, the send raises, and
+                nothing is sent. None: no handler.
+        """
+        if handler is not None and not callable(handler):
+            raise InvalidArgument(f"set_pre_publish_handler takes a function or None, not {type(handler).__name__}")
+        self._sending.pre_publish_handler = handler
+
+    # -- results, inspecting, cancelling ---------------------------------------------------------------------------
+
+    def result(self, uuid: str) -> AsyncResult[Any]:
+        """The handle for an id that is known from elsewhere. Asks nobody.
+
+        Raises:
+            InvalidArgument: that is no id.
+        """
+        return AsyncResult(self, check_id(uuid, "task id"))
+
+    @blocking
+    def cancel_delayed_task(self, *tasks: object) -> Cancellation:
+        """Stop tasks: one that has not started never will, one that runs is told to stop.
+
+        Args:
+            *tasks: ids, signatures, handles, or iterables of these.
+
+        Returns:
+            What became of each.
+
+        Raises:
+            InvalidArgument: none of these, or no id can be written so.
+            BrokerUnavailable: the store cannot be reached; part of it may have been done, the call may be repeated.
+        """
+        return cancel_tasks(self.lookup, dict(self._named(tasks)))
+
+    cancel_delayed_task_async = twin(cancel_delayed_task)
+
+    # -- workers ---------------------------------------------------------------------------------------------------
+
+    def new_worker(self, name: str, concurrency: int = 0, queues: Sequence[str] | None = None) -> Worker:
+        """A worker for the tasks registered here, also those registered later.
+
+        Args:
+            name: how states, logs and listings call it.
+            concurrency: how many tasks it runs at a time; 0: any number of coroutines, up to `Config.max_threads`
+                functions.
+            queues: what it serves, in turn; the default queue if left out.
+
+        Raises:
+            InvalidArgument: a name, number or queue that is not allowed.
+        """
+        from vecna.app.worker import Worker
+
+        return Worker(self, name, concurrency, queues)
+
+    def new_custom_queue_worker(self, name: str, concurrency: int, queue: str) -> Worker:
+        """A worker that serves one queue; see `new_worker`."""
+        return self.new_worker(name, concurrency, [queue])
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _forked(self) -> None:
+        super()._forked()
+        self._sending.forked()
+
+    def _send(self, signatures: Sequence[Signature[T]]) -> list[AsyncResult[T]]:
+        here = self._here()
+        ports = here.adapters
+        sent = self._sending.send(signatures, ports.broker, ports.backend, ports.clock, here.closing)
+        return [
+            AsyncResult(self, each.message.uuid, each.signature, is_new=each.is_new, queue=each.message.queue)
+            for each in sent
+        ]
+
+    def _send_all(self, signatures: Iterable[Signature[T]]) -> list[AsyncResult[T]]:
+        if isinstance(signatures, Signature) or not isinstance(signatures, Iterable):
+            raise InvalidSignature(f"send_tasks takes a list of signatures, not a {type(signatures).__name__}")
+        batch = list(signatures)
+        return self._send(batch) if batch else []
+
+    def _named(self, tasks: Iterable[object]) -> Iterable[tuple[str, str]]:
+        """Ids and, as far as known, queues of what was given to a cancel."""
+        for task in tasks:
+            if isinstance(task, AsyncResult):
+                yield task.uuid, task.queue
+            elif isinstance(task, Signature):
+                yield task.uuid, task.queue or self._config.default_queue
+            elif isinstance(task, str):
+                yield check_id(task, "task id"), ""
+            elif isinstance(task, Iterable):
+                yield from self._named(task)
+            else:
+                raise InvalidArgument(f"cancel takes ids, signatures or handles of results, not {type(task).__name__}")
+
+
+class _TaskSender:
+    """Sends what `Task.send` makes."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def send_task(self, signature: Signature[T]) -> AsyncResult[T]:
+        return self._server._send([signature])[0]  # noqa: SLF001  # a part of the server
+
+    async def send_task_async(self, signature: Signature[T]) -> AsyncResult[T]:
+        return await self._server.send_task_async(signature)
+
+    @property
+    def clock(self) -> Clock:
+        return self._server.clock

@@ -1,0 +1,133 @@
+"""Spans for sending and running, and the trace context that travels in the headers of a signature (W3C).
+
+Nothing is done, and OpenTelemetry not even imported, in a program that has not set it up. No arguments and no texts of
+errors are put on spans.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vecna.domain.signature import Signature
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, Tracer
+
+
+class RunSpan:
+    """The span of a run, as far as the worker speaks to it; one that records nothing if there is no tracing."""
+
+    def __init__(self, span: Span | None = None) -> None:
+        self._span = span
+
+    def failed(self, error_type: str) -> None:
+        """Note that the run ended with an error of this class."""
+        if self._span is not None:
+            from opentelemetry.trace import StatusCode
+
+            self._span.set_attribute("error.type", error_type)
+            self._span.set_status(StatusCode.ERROR, error_type)
+
+
+_SILENT = RunSpan()
+
+
+def _tracer() -> Tracer | None:
+    """The tracer of vecna; None if nobody records spans."""
+    trace: Any = sys.modules.get("opentelemetry.trace")  # who records has imported it
+    if trace is None:
+        return None
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+        return None
+    return trace.get_tracer("vecna")  # type: ignore[no-any-return]  # the module is looked up by name
+
+
+def inject(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The headers with the trace context of the current span; the same object if there is none."""
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    if trace is None or not trace.get_current_span().get_span_context().is_valid:
+        return headers
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return {**headers, **carrier}
+
+
+@contextlib.contextmanager
+def send_span(signatures: Sequence[Signature[Any]]) -> Iterator[bool]:
+    """The span of one call of send, current inside; true if it is recorded, so that its context should travel."""
+    tracer = _tracer()
+    if tracer is None:
+        yield False
+        return
+    from opentelemetry.trace import SpanKind
+
+    only = signatures[0] if len(signatures) == 1 else None
+    attributes: dict[str, Any] = {"messaging.system": "vecna", "messaging.operation.type": "send"}
+    if only is None:
+        attributes["messaging.batch.message_count"] = len(signatures)
+    else:
+        attributes["messaging.message.id"] = only.uuid
+        attributes["vecna.task.name"] = only.name
+    with tracer.start_as_current_span(
+        f"send {only.name}" if only else "send", kind=SpanKind.PRODUCER, attributes=attributes,
+        record_exception=False, set_status_on_exception=False,
+    ) as span:  # fmt: skip
+        run = RunSpan(span)
+        with _noting(run):
+            yield True
+
+
+@contextlib.contextmanager
+def process_span(signature: Signature[Any], *, queue: str, worker: str, attempt: int) -> Iterator[RunSpan]:
+    """The span of one run, current inside, a child of the span that sent the task.
+
+    An exception that passes is noted by its class and goes on; a caller that keeps it calls `failed`.
+
+    Args:
+        signature: the call that runs.
+        queue: where it was leased from.
+        worker: name of the worker.
+        attempt: which run this is, from 1.
+    """
+    tracer = _tracer()
+    if tracer is None:
+        yield _SILENT
+        return
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    texts = {name: value for name, value in signature.headers.items() if isinstance(value, str)}
+    with tracer.start_as_current_span(
+        f"process {signature.name}",
+        context=TraceContextTextMapPropagator().extract(texts),
+        kind=SpanKind.CONSUMER,
+        attributes={
+            "messaging.system": "vecna",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": queue,
+            "messaging.message.id": signature.uuid,
+            "vecna.task.name": signature.name,
+            "vecna.task.attempt": attempt,
+            "vecna.worker": worker,
+        },
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        run = RunSpan(span)
+        with _noting(run):
+            yield run
+
+
+@contextlib.contextmanager
+def _noting(run: RunSpan) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as exc:
+        run.failed(f"{type(exc).__module__}.{type(exc).__qualname__}".removeprefix("builtins."))
+        raise
