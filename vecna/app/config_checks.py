@@ -16,7 +16,8 @@ from vecna.domain.durations import to_duration
 from vecna.domain.errors import ConfigError
 from vecna.domain.ids import ALLOWED
 
-SHOWN = 60  # characters of a wrong value that an error repeats
+SHOWN: Final = 60  # characters of a wrong value that an error repeats
+NOT_SHOWN: Final = "(not shown)"  # instead of a URL that is not understood
 _TRUE: Final = frozenset(("1", "true", "t", "yes", "y", "on"))
 _FALSE: Final = frozenset(("0", "false", "f", "no", "n", "off"))
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
@@ -251,12 +252,12 @@ def redact(url: str) -> str:
     """The URL without what may be secret: user and password become `***`; all of it, if it cannot be understood."""
     found = _SCHEME.match(url)
     if not found:
-        return "(a URL that is not shown)"
+        return NOT_SHOWN
     # Everything up to the last @, wherever it is: a password may hold a / or a @ that should have been encoded.
     secret, at, rest = url[found.end() :].rpartition("@")
     hosts, _, path = rest.partition("/")
     if not _PATH.fullmatch(f"/{path}") or not all(_HOSTS.fullmatch(host) for host in hosts.split(",")):
-        return f"{found[0]}(not shown)"
+        return f"{found[0]}{NOT_SHOWN}"
     return f"{found[0]}{'***' if secret else ''}{at}{rest}"
 
 

@@ -1,0 +1,75 @@
+"""`vecna worker`: runs tasks until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+
+import click
+
+from vecna.cli.target import load_server
+from vecna.domain.errors import WorkerAborted
+
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+def _cores() -> int:
+    """How many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _default_name() -> str:
+    """`host-pid`, in the characters that names may have."""
+    host = re.sub(r"[^A-Za-z0-9_.\-]", "-", socket.gethostname()).lstrip("_.-") or "worker"
+    return f"{host[:150]}-{os.getpid()}"
+
+
+def _queues(_: click.Context, __: click.Parameter, text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    queues = [name.strip() for name in text.split(",")]
+    if "" in queues:
+        raise click.BadParameter(f"a name is missing in {text!r}: write --queues a,b")
+    return queues
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:SERVER")
+@click.option("--name", help="Name of this worker in states and logs.  [default: host-pid]")
+@click.option(
+    "--queues", metavar="A,B", callback=_queues, help="Queues to serve in turn.  [default: the default queue]"
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=0),
+    help="How many tasks run at a time; 0: no limit.  [default: twice the cores]",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(_LEVELS, case_sensitive=False),
+    default="info",
+    show_default=True,
+    help="Lines of this level and above are logged, to standard error.",
+)
+def worker(target: str, name: str | None, queues: list[str] | None, concurrency: int | None, log_level: str) -> None:
+    """Run the tasks of the server that MODULE:SERVER names, e.g. app.tasks:server.
+
+    The current directory is importable. The first SIGINT or SIGTERM stops it once its tasks are finished, the second
+    hands them back to the queue and exits with 1.
+    """
+    server = load_server(target)
+    # After the import: where the user's module has configured logging, that stands.
+    level = log_level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("vecna").setLevel(level)
+    with server:
+        if concurrency is None:
+            concurrency = 2 * _cores()
+        try:
+            server.new_worker(name or _default_name(), concurrency, queues=queues).launch()
+        except WorkerAborted as fault:
+            raise click.ClickException(str(fault)) from None
