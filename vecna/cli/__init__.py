@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from vecna.cli.worker import worker
+from vecna.cli.worker import run_worker
 from vecna.domain.errors import ConfigError, InvalidArgument, VecnaError
 
 
@@ -18,7 +18,7 @@ def commands() -> None:
     """Run workers of the task queue vecna."""
 
 
-commands.add_command(worker)
+commands.add_command(run_worker)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -40,7 +40,7 @@ def load_server(target: str) -> Server:
             raise click.BadParameter(f"{module_name} has no {name!r}{_servers_of(module_name, name)}") from None
     if not isinstance(found, Server):
         raise click.BadParameter(
-            f"{target} is a {type(found).__qualname__}, not a vecna.Server{_servers_of(module_name, name)}"
+            f"{target} is no vecna.Server, but of type {type(found).__qualname__}{_servers_of(module_name, name)}"
         )
     return found
 

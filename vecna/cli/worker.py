@@ -37,7 +37,7 @@ def _queues(_: click.Context, __: click.Parameter, text: str | None) -> list[str
     return queues
 
 
-@click.command()
+@click.command("worker")
 @click.argument("target", metavar="MODULE:SERVER")
 @click.option("--name", help="Name of this worker in states and logs.  [default: host-pid]")
 @click.option(
@@ -55,7 +55,9 @@ def _queues(_: click.Context, __: click.Parameter, text: str | None) -> list[str
     show_default=True,
     help="Lines of this level and above are logged, to standard error.",
 )
-def worker(target: str, name: str | None, queues: list[str] | None, concurrency: int | None, log_level: str) -> None:
+def run_worker(
+    target: str, name: str | None, queues: list[str] | None, concurrency: int | None, log_level: str
+) -> None:
     """Run the tasks of the server that MODULE:SERVER names, e.g. app.tasks:server.
 
     The current directory is importable. The first SIGINT or SIGTERM stops it once its tasks are finished, the second
