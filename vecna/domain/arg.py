@@ -3,88 +3,116 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import math
+import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
 
 from vecna.domain.errors import InvalidArgument
+from vecna.domain.shown import quoted, shown
 from vecna.domain.values import check_text, to_plain
 
-_INT64 = (-(2**63), 2**63 - 1)
-_UINT64 = (0, 2**64 - 1)
+_LEAST, _LARGEST = -(2**63), 2**63 - 1  # of int64
 #: Range of each integer type. `int` and `uint` are 64 bits wide, as in Go on every current machine.
 INTEGERS: Final[dict[str, tuple[int, int]]] = {
-    "int": _INT64,
+    "int": (_LEAST, _LARGEST),
     "int8": (-(2**7), 2**7 - 1),
     "int16": (-(2**15), 2**15 - 1),
     "int32": (-(2**31), 2**31 - 1),
-    "int64": _INT64,
-    "uint": _UINT64,
+    "int64": (_LEAST, _LARGEST),
+    "uint": (0, 2**64 - 1),
     "uint8": (0, 2**8 - 1),
     "uint16": (0, 2**16 - 1),
     "uint32": (0, 2**32 - 1),
-    "uint64": _UINT64,
+    "uint64": (0, 2**64 - 1),
 }
-#: Largest magnitude of each floating point type.
-FLOATS: Final[dict[str, float]] = {"float32": 3.4028234663852886e38, "float64": math.inf}
-SCALARS: Final = ("bool", *INTEGERS, *FLOATS, "string")
-#: Every wire type name: the documented ones, and `json` for values rebuilt by annotation.
-TYPES: Final = frozenset((*SCALARS, *(f"[]{name}" for name in SCALARS), "json"))
+#: Largest magnitude of each floating point type. For float32 the last double that is rounded to a finite float32:
+#: Go and numpy write float32's largest as 3.4028235e38, which lies above it.
+FLOATS: Final[dict[str, float]] = {
+    "float32": float.fromhex("0x1.fffffefffffffp+127"),
+    "float64": sys.float_info.max,
+}
+_Fit = Callable[[Any], Any]
 
 
-def _scalar(kind: str, value: object) -> bool | int | float | str:
-    """Return `value` as a value of the scalar type `kind`."""
-    if kind == "bool":
-        if type(value) is bool:
-            return value
-        raise InvalidArgument(f"bool takes True or False, not {_shown(value)}")
-    if kind == "string":
-        if type(value) is str:
-            check_text(value, "string argument")
-            return value
-        raise InvalidArgument(f"string takes a str, not {_shown(value)}")
-    bounds = INTEGERS.get(kind)
-    if bounds is not None:
-        if type(value) is not int:
-            raise InvalidArgument(f"{kind} takes an int, not {_shown(value)}")
-        if not bounds[0] <= value <= bounds[1]:
-            raise InvalidArgument(f"{_shown(value)} is out of range for {kind}: {bounds[0]} to {bounds[1]}")
+def _bool(value: object) -> bool:
+    if type(value) is bool:
         return value
-    if type(value) is not float and type(value) is not int:
-        raise InvalidArgument(f"{kind} takes a float or int, not {_shown(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        raise InvalidArgument(f"{_shown(value)} is out of range for {kind}") from None
-    if not math.isfinite(number):
+    raise InvalidArgument(f"bool takes True or False, not {shown(value)}")
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidArgument(f"string takes a str, not {shown(value)}")
+    if type(value) is not str:
+        value = str.__str__(value)
+    if not value.isascii():
+        check_text(value, "string argument")
+    return value
+
+
+def _integer(kind: str, least: int, largest: int) -> _Fit:
+    def fit(value: object) -> int:
+        if type(value) is not int:
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise InvalidArgument(f"{kind} takes an int, not {shown(value)}")
+            value = int.__index__(value)
+        if least <= value <= largest:
+            return value
+        raise InvalidArgument(f"{shown(value)} is out of range for {kind}: {least} to {largest}")
+
+    return fit
+
+
+def _float(kind: str, largest: float) -> _Fit:
+    def fit(value: object) -> float:
+        if type(value) is not float:
+            if not isinstance(value, float | int) or isinstance(value, bool):
+                raise InvalidArgument(f"{kind} takes a float or int, not {shown(value)}")
+            try:
+                value = float.__float__(value) if isinstance(value, float) else int.__float__(value)
+            except OverflowError:
+                raise InvalidArgument(f"{shown(value)} is out of range for {kind}") from None
+        if -largest <= value <= largest:
+            return value
+        if value - value == 0:
+            raise InvalidArgument(f"{value} is out of range for {kind}")
         raise InvalidArgument(f"{value} cannot travel: {kind} takes finite numbers")
-    if abs(number) > FLOATS[kind]:
-        raise InvalidArgument(f"{value} is out of range for {kind}")
-    return number
+
+    return fit
 
 
-def _shown(value: object) -> str:
-    """What an error says of a value: kind and size, never the content of a text (it may be secret)."""
-    if type(value) is int and value.bit_length() <= 128:
-        return f"{value}"
-    if isinstance(value, bool | float) or value is None:
-        return f"{value}"
-    return f"a {type(value).__name__}"
+def _list(kind: str, fit_item: _Fit) -> _Fit:
+    def fit(values: object) -> list[Any]:
+        if kind == "[]uint8" and isinstance(values, bytes | bytearray):
+            return list(values)
+        if not isinstance(values, list | tuple):
+            raise InvalidArgument(f"{kind} takes a list, not {shown(values)}")
+        return [fit_item(value) for value in values]
+
+    return fit
 
 
-def _fit(kind: str, value: object) -> Any:
-    if kind == "json":
-        return to_plain(value, "json argument")
-    if not kind.startswith("[]"):
-        return _scalar(kind, value)
-    item = kind[2:]
-    if item == "uint8" and isinstance(value, bytes | bytearray):
-        return list(value)
-    if not isinstance(value, list | tuple):
-        raise InvalidArgument(f"{kind} takes a list, not {_shown(value)}")
-    return [_scalar(item, entry) for entry in value]
+def _json(value: object) -> Any:
+    return to_plain(value, "json argument")
+
+
+_SCALAR_FITS: Final[dict[str, _Fit]] = {
+    "bool": _bool,
+    **{kind: _integer(kind, *bounds) for kind, bounds in INTEGERS.items()},
+    **{kind: _float(kind, largest) for kind, largest in FLOATS.items()},
+    "string": _string,
+}
+SCALARS: Final = tuple(_SCALAR_FITS)
+#: wire type name -> what returns a value as one of that type, or refuses it.
+_FITS: Final[dict[str, _Fit]] = {
+    **_SCALAR_FITS,
+    **{f"[]{kind}": _list(f"[]{kind}", fit) for kind, fit in _SCALAR_FITS.items()},
+    "json": _json,
+}
+#: Every wire type name: the documented ones, and `json` for values rebuilt by annotation.
+TYPES: Final = frozenset(_FITS)
 
 
 def infer_type(value: object) -> str:
@@ -108,9 +136,9 @@ def infer_type(value: object) -> str:
 
 
 def _integer_type(least: int, largest: int) -> str:
-    if least >= _INT64[0] and largest <= _INT64[1]:
+    if least >= _LEAST and largest <= _LARGEST:
         return "int64"
-    if least >= 0 and largest <= _UINT64[1]:
+    if least >= 0 and largest <= 2**64 - 1:
         return "uint64"
     return "json"
 
@@ -145,11 +173,19 @@ class Arg:
     name: str = ""
 
     def __init__(self, type: str, value: object, name: str = "") -> None:  # noqa: A002  # the documented name
-        if not isinstance(type, str) or type not in TYPES:
-            raise InvalidArgument(f"unknown argument type {type!r}: one of {' '.join(SCALARS)}, [] of each, or json")
+        if not isinstance(type, str) or str.__str__(type) not in _FITS:
+            raise InvalidArgument(
+                f"unknown argument type {quoted(type)}: one of {' '.join(SCALARS)}, [] of each, or json"
+            )
         if not isinstance(name, str):
-            raise InvalidArgument("the name of an argument is a str")
-        self.__attrs_init__(type, _fit(type, value), name)
+            raise InvalidArgument(f"the name of an argument is a str, not {shown(name)}")
+        if name:
+            name = str.__str__(name)
+            check_text(name, "the name of an argument")
+        type = str.__str__(type)  # noqa: A001  # the documented name
+        _set_type(self, type)
+        _set_value(self, _FITS[type](value))
+        _set_name(self, name)
 
     @classmethod
     def of(cls, value: object) -> Arg:
@@ -158,11 +194,20 @@ class Arg:
         Raises:
             InvalidArgument: the value cannot travel.
         """
-        return value if type(value) is cls else cls(infer_type(value), value)
+        kind = type(value)
+        if kind is int:
+            if _LEAST <= value <= _LARGEST:  # type: ignore[operator]  # kind is int
+                return _made("int64", value)
+        elif kind is str:
+            if value.isascii():  # type: ignore[attr-defined]  # kind is str
+                return _made("string", value)
+        elif isinstance(value, Arg):
+            return value if kind is Arg else Arg(value.type, value.value, value.name)
+        return cls(infer_type(value), value)
 
     @classmethod
     def from_wire(cls, type: str, value: object, name: str = "") -> Arg:  # noqa: A002  # the documented name
-        """The argument as read from a message; `[]uint8` may come as base64, as Go writes it.
+        """The argument as read from a message. `[]uint8` may come as base64 and any empty list as null, as Go writes.
 
         Raises:
             InvalidArgument: as for the constructor.
@@ -170,9 +215,24 @@ class Arg:
         if type == "[]uint8" and isinstance(value, str):
             try:
                 value = base64.b64decode(value, validate=True)
-            except (binascii.Error, ValueError):
+            except ValueError:
                 raise InvalidArgument("[]uint8 takes a list of numbers or base64") from None
+        elif value is None and isinstance(type, str) and type.startswith("[]"):
+            value = []
         return cls(type, value, name)
+
+
+# What attrs' __init__ of a frozen class does, without looking the setters up for every argument.
+_set_type, _set_value, _set_name = (getattr(Arg, name).__set__ for name in ("type", "value", "name"))
+
+
+def _made(kind: str, value: object) -> Arg:
+    """An argument that needs no more checks."""
+    arg = object.__new__(Arg)
+    _set_type(arg, kind)
+    _set_value(arg, value)
+    _set_name(arg, "")
+    return arg
 
 
 @attrs.frozen(slots=True)

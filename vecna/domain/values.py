@@ -86,7 +86,7 @@ def _plain(value: Any, depth: int) -> Any:
     if kind is list or kind is dict or isinstance(value, _CONTAINERS):
         if depth <= 0:
             raise _Refused(f"is nested deeper than {MAX_DEPTH}, or contains itself")
-        if isinstance(value, Mapping):
+        if kind is dict or isinstance(value, Mapping):
             return _mapping(value, depth - 1)
         return [_plain(item, depth - 1) for item in value]
     fields = _fields(kind)  # type: ignore[arg-type]  # every class is hashable
@@ -110,7 +110,10 @@ def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
 
 
 def _key(key: object) -> str:
-    if not isinstance(key, bool) and key is not None and not isinstance(key, _CONTAINERS):
+    if isinstance(key, enum.Enum):
+        return _key(key.value)
+    kind: Any = type(key)
+    if kind is not bool and key is not None and not isinstance(key, _CONTAINERS) and not _fields(kind):
         plain = _plain(key, 0)
         if type(plain) is str:
             return plain

@@ -10,35 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.domain.strategies import HUGE, Word, kind
 from vecna.domain.durations import LONGEST, to_duration, to_instant
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.ids import check_id, new_id
 from vecna.domain.shown import quoted, shown
-
-HUGE = 10**5000  # Python refuses to write it as text
-
-
-def kind(value: object) -> str:
-    """How pytest is to call a value that it cannot print."""
-    return type(value).__name__
-
-
-class Word(str):
-    """A text of a class of its own that lies about itself."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return "other"
-
-    def __repr__(self) -> str:
-        raise RuntimeError("repr")
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    def __hash__(self) -> int:
-        return 1
 
 
 class Colour(enum.StrEnum):

@@ -1,0 +1,197 @@
+"""Values that hypothesis draws: everything that a signature can be made of."""
+
+import datetime as dt
+import math
+import string
+from typing import Any
+
+from hypothesis import strategies as st
+
+from vecna.domain.arg import FLOATS, INTEGERS, TYPES, Arg
+from vecna.domain.durations import LONGEST, to_duration
+from vecna.domain.options import MAX_RETRIES
+from vecna.domain.position import Position
+from vecna.domain.retry import Exponential, Fibonacci
+from vecna.domain.signature import Signature
+from vecna.domain.values import MAX_BITS
+
+#: Python refuses to write it as text, so no error may try to show it.
+HUGE = 10**5000
+
+
+def kind(value: object) -> str:
+    """How pytest is to call a value, without printing it."""
+    return type(value).__name__
+
+
+class Word(str):
+    """A text of a class of its own that lies about itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "other"
+
+    def __repr__(self) -> str:
+        raise RuntimeError("repr")
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class Number(int):
+    """An int of a class of its own that lies about itself."""
+
+    __slots__ = ()
+
+    def __index__(self) -> int:
+        return 999
+
+    __int__ = __index__
+
+    def __repr__(self) -> str:
+        raise RuntimeError("repr")
+
+    __str__ = __repr__
+
+
+class Real(float):
+    """A float of a class of its own, as numpy's float64 is one."""
+
+    __slots__ = ()
+
+    def __float__(self) -> float:
+        return 999.0
+
+    def __repr__(self) -> str:
+        raise RuntimeError("repr")
+
+    __str__ = __repr__
+
+
+ids = st.one_of(
+    st.builds(
+        "".join,
+        st.tuples(
+            st.sampled_from(string.ascii_letters + string.digits),
+            st.text(string.ascii_letters + string.digits + "_.:@/-", max_size=12),
+        ),
+    ),
+    st.sampled_from(["a" * 200, "0"]),
+)
+names = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=12)
+texts = st.text(max_size=8)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+big = st.one_of(st.integers(), st.sampled_from([2**63, 2**64, -(2**MAX_BITS) + 1, 2**MAX_BITS - 1]))
+
+json_scalars = st.one_of(st.none(), st.booleans(), big, finite, texts)
+json_values = st.recursive(
+    json_scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
+    max_leaves=5,
+)
+SCALAR_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "bool": st.booleans(),
+    "string": texts,
+    **{name: st.integers(*bounds) for name, bounds in INTEGERS.items()},
+    **{name: st.floats(-largest, largest) for name, largest in FLOATS.items()},
+}
+
+
+def values_of(kind: str) -> st.SearchStrategy[Any]:
+    """Values of a wire type."""
+    if kind == "json":
+        return json_values
+    if kind.startswith("[]"):
+        return st.lists(SCALAR_VALUES[kind[2:]], max_size=3)
+    return SCALAR_VALUES[kind]
+
+
+arguments = st.one_of(
+    st.sampled_from(sorted(TYPES)).flatmap(lambda kind: st.builds(Arg, st.just(kind), values_of(kind), texts)),
+    json_values,
+)
+
+instants = st.datetimes(timezones=st.just(dt.UTC))
+durations = st.one_of(
+    st.timedeltas(dt.timedelta(0), LONGEST), st.integers(0, 10**9), st.floats(0, LONGEST.total_seconds())
+)
+waits = st.floats(1e-6, 1e6)
+policies = st.one_of(
+    st.just(Fibonacci()),
+    st.builds(
+        Exponential, base=waits, factor=st.floats(0.1, 1e6), maximum=waits, jitter=st.floats(0, 1) | st.integers(0, 1)
+    ),
+)
+classes = st.one_of(
+    st.sampled_from([ValueError, OSError, (KeyError, "app.errors.Broken"), [], ["x"]]),
+    st.lists(st.text(min_size=1, max_size=8), max_size=3),
+)
+#: option -> what it takes; of each pair of synonyms and of eta and delay, the property tests draw one.
+OPTION_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "queue": ids,
+    "eta": instants,
+    "delay": durations,
+    "expires": instants | durations,
+    "timeout": durations.filter(lambda value: to_duration(value, "timeout")),
+    "retry_count": st.integers(0, MAX_RETRIES),
+    "retry_timeout": durations,
+    "retry": policies,
+    "retry_on": classes,
+    "no_retry_on": classes,
+    "priority": st.integers(0, 9),
+    "immutable": st.booleans(),
+    "keep_result": st.booleans(),
+    "ignore_when_task_not_registered": st.booleans(),
+}
+
+
+@st.composite
+def options(draw: st.DrawFn) -> dict[str, Any]:
+    """Options that may stand together."""
+    chosen = draw(st.sets(st.sampled_from(sorted(OPTION_VALUES)), max_size=4))
+    if {"eta", "delay"} <= chosen:
+        chosen.discard("eta")
+    return {name: draw(OPTION_VALUES[name]) for name in sorted(chosen)}
+
+
+positions = st.builds(Position, st.one_of(st.just(""), ids), st.integers(0, 10_000), st.one_of(st.just(""), ids))
+
+
+@st.composite
+def signatures(draw: st.DrawFn, depth: int = 2) -> Signature:
+    """Any signature, with callbacks nested up to `depth`."""
+    callbacks: st.SearchStrategy[list[Signature]] = st.just([])
+    if depth:
+        callbacks = st.lists(signatures(depth - 1), max_size=1)
+    chord_callback = draw(callbacks)
+    return Signature(
+        draw(names),
+        draw(st.lists(arguments, max_size=3)),
+        kwargs=draw(st.dictionaries(texts, arguments, max_size=2)),
+        uuid=draw(st.none() | ids),
+        headers=draw(st.dictionaries(texts, json_values, max_size=2)),
+        on_success=draw(callbacks),
+        on_error=draw(callbacks),
+        code=draw(st.none() | ids),
+        group_uuid=draw(st.just("") | ids),
+        group_task_count=draw(st.just(0) | st.integers(0, 10_000)),
+        chord_callback=chord_callback[0] if chord_callback else None,
+        spec=draw(st.just("") | texts),
+        position=draw(st.none() | positions),
+        **draw(options()),
+    )
+
+
+def exact(value: object) -> object:
+    """A value in which True, 1 and 1.0 are told apart, and 0.0 from -0.0."""
+    if isinstance(value, list | tuple):
+        return [exact(item) for item in value]
+    if isinstance(value, dict):
+        return {key: exact(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return ("float", value, math.copysign(1, value))
+    return (type(value), value)
