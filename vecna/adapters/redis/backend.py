@@ -1,0 +1,163 @@
+"""A backend on Redis: a string for each record, changed by scripts that look at its head only."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from vecna.adapters.redis import keys, scripts, wire
+from vecna.adapters.redis.connections import IMPATIENT, Connections
+from vecna.adapters.redis.listener import RedisListener
+from vecna.domain.ids import check_id
+from vecna.domain.state import TaskState, token_number
+from vecna.ports.backend import Backend, Listener
+
+T = TypeVar("T")
+CHUNK: Final = 500
+CHUNK_BYTES: Final = 1024 * 1024
+#: Length of a record's head: '<final> <lease, 14 digits> <rank> <expires at ms, 14 digits> '.
+HEAD: Final = 34
+_MOST: Final = 10**14 - 1
+
+
+class RedisBackend(Backend):
+    """Keeps states in Redis.
+
+    Args:
+        connections: to the server or cluster.
+        namespace: what the names of all keys begin with.
+    """
+
+    def __init__(self, connections: Connections, namespace: str = "vecna") -> None:
+        self._connections = connections
+        self._namespace = namespace
+
+    # -- States ------------------------------------------------------------------------------------------------------
+
+    def put_states(self, states: Sequence[TaskState]) -> list[TaskState]:
+        """See `vecna.ports.States`."""
+        payloads = [state.to_json() for state in _checked(states)]
+        clock = self._connections.clock
+        channel = "" if clock.virtual else keys.ends(self._namespace)
+        recorded = list(states)
+        for chunk in self._chunks([state.task_uuid for state in states], lambda at: len(payloads[at])):
+            args: list[Any] = [wire.now_argument(clock), channel]
+            for at in chunk:
+                args += (states[at].task_uuid, _head(states[at]), payloads[at])
+            names = [keys.record(self._namespace, states[at].task_uuid) for at in chunk]
+            answers = self._connections.run(scripts.PUT_STATES, names, args, patience=IMPATIENT)
+            for at, answer in zip(chunk, answers, strict=True):
+                if answer != 0:
+                    recorded[at] = TaskState.from_json(answer)
+        return recorded
+
+    def get_state(self, uuid: str) -> TaskState | None:
+        """See `vecna.ports.States`."""
+        return self.get_states([uuid])[0]
+
+    def get_states(self, uuids: Sequence[str]) -> list[TaskState | None]:
+        """See `vecna.ports.States`."""
+        _check_ids(uuids)
+        found: list[TaskState | None] = []
+        for start in range(0, len(uuids), CHUNK):
+            names = [keys.record(self._namespace, uuid) for uuid in uuids[start : start + CHUNK]]
+            found += [self._read(record) for record in self._connections.attempt(self._getting(names))]
+        return found
+
+    def _getting(self, names: Sequence[str]) -> Callable[[Any], list[bytes | None]]:
+        if not self._connections.is_cluster:
+            return lambda client: client.mget(names)
+
+        def get(client: Any) -> list[bytes | None]:
+            pipeline = client.pipeline()
+            for name in names:
+                pipeline.get(name)
+            found: list[bytes | None] = pipeline.execute()
+            return found
+
+        return get
+
+    def _read(self, record: bytes | None) -> TaskState | None:
+        if record is None:
+            return None
+        clock = self._connections.clock
+        # The server drops what has expired by its own clock; a virtual one it does not know.
+        if clock.virtual and 0 < int(record[19:33]) <= wire.instant_ms(clock.now()):
+            return None
+        return TaskState.from_json(record[HEAD:])
+
+    def release(self, uuids: Sequence[str], keep: dt.timedelta) -> None:
+        """See `vecna.ports.States`."""
+        clock = self._connections.clock
+        lasting = max(0, wire.milliseconds(keep))
+        self._each(scripts.RELEASE, uuids, wire.now_argument(clock), lasting, "0" if clock.virtual else "1")
+
+    def forget(self, uuids: Sequence[str]) -> None:
+        """See `vecna.ports.States`."""
+        self._each(scripts.FORGET_STATES, uuids)
+
+    def _each(self, script: scripts.Script, uuids: Sequence[str], *args: Any) -> None:
+        _check_ids(uuids)
+        for chunk in self._chunks(uuids, lambda _: 0):
+            ids = [uuids[at] for at in chunk]
+            names = [keys.record(self._namespace, uuid) for uuid in ids]
+            self._connections.run(script, names, (*args, *ids), patience=IMPATIENT)
+
+    def unreleased(self, age: dt.timedelta, limit: int) -> list[str]:
+        """See `vecna.ports.States`."""
+        indexes = [keys.records(self._namespace, number) for number in range(keys.RECORD_BUCKETS)]
+        groups = [[index] for index in indexes] if self._connections.is_cluster else [indexes]
+        args = (wire.now_argument(self._connections.clock), wire.milliseconds(age), limit)
+        found: list[tuple[float, str]] = []
+        for group in groups:
+            reply = self._connections.run(scripts.UNRELEASED, group, args, patience=IMPATIENT)
+            found += [(float(reply[at + 1]), reply[at].decode()) for at in range(0, len(reply), 2)]
+        return [uuid for _, uuid in sorted(found)[:limit]]
+
+    def _chunks(self, uuids: Sequence[str], size: Callable[[int], int]) -> Iterator[list[int]]:
+        """Positions that one script call takes; in a cluster only those of one slot."""
+        groups: Iterable[Iterable[int]] = [range(len(uuids))]
+        if self._connections.is_cluster:
+            by_bucket: dict[int, list[int]] = {}
+            for at, uuid in enumerate(uuids):
+                by_bucket.setdefault(keys.record_bucket(uuid), []).append(at)
+            groups = by_bucket.values()
+        for group in groups:
+            chunk: list[int] = []
+            total = 0
+            for at in group:
+                if chunk and (len(chunk) >= CHUNK or total + size(at) > CHUNK_BYTES):
+                    yield chunk
+                    chunk, total = [], 0
+                chunk.append(at)
+                total += size(at)
+            if chunk:
+                yield chunk
+
+    # -- Waiting -----------------------------------------------------------------------------------------------------
+
+    def listen(self) -> Listener:
+        """See `vecna.ports.Waiting`."""
+        return RedisListener(self._connections, keys.ends(self._namespace))
+
+    def close(self) -> None:
+        """See `vecna.ports.Backend`. Listeners are closed by who has made them."""
+        self._connections.close()
+
+
+def _head(state: TaskState) -> str:
+    """What a record is compared by: '<final> <lease, 14 digits> <rank>'."""
+    final = "1" if state.is_completed else "0"
+    return f"{final} {min(token_number(state.token), _MOST):014d} {state.state.rank}"
+
+
+def _checked(states: Sequence[TaskState]) -> Sequence[TaskState]:
+    for state in states:
+        check_id(state.task_uuid, "task id")
+    return states
+
+
+def _check_ids(uuids: Sequence[str]) -> None:
+    for uuid in uuids:
+        check_id(uuid, "task id")

@@ -1,0 +1,263 @@
+"""A broker on Redis: each change of a queue is one script."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from vecna.adapters.redis import keys, scripts, wire
+from vecna.adapters.redis.connections import IMPATIENT, Connections
+from vecna.adapters.redis.inspection import RedisInspection
+from vecna.adapters.redis.scripts import Script
+from vecna.adapters.redis.waiter import RedisWaiter
+from vecna.domain.errors import InvalidArgument
+from vecna.domain.ids import check_id
+from vecna.domain.message import Message
+from vecna.ports.broker import Broker, Waiter
+from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, SettleAs, Settlement
+
+T = TypeVar("T")
+#: Most items, and bytes of bodies, of one call of a script: the server does nothing else meanwhile.
+CHUNK: Final = 500
+CHUNK_BYTES: Final = 1024 * 1024
+#: Most bytes of records that one lease or page answers with.
+REPLY_BYTES: Final = 8 * 1024 * 1024
+
+_ANSWERS: Final = {"o": Answer.OK, "a": Answer.ALREADY, "l": Answer.LOST, "g": Answer.GONE, "f": Answer.FLAGGED}
+_CANCELINGS: Final = {"c": Canceling.CANCELED, "r": Canceling.RUNNING, "u": Canceling.UNKNOWN}
+_KINDS: Final = {SettleAs.DONE: "D", SettleAs.RETRY: "R", SettleAs.RETURN: "B", SettleAs.DEAD: "X"}
+
+
+class RedisBroker(RedisInspection, Broker):
+    """Keeps messages in Redis.
+
+    Args:
+        connections: to the server or cluster.
+        namespace: what the names of all keys begin with.
+        dead_letter_limit: how many dead letters a queue keeps; the oldest go first.
+    """
+
+    def __init__(self, connections: Connections, namespace: str = "vecna", *, dead_letter_limit: int = 10_000) -> None:
+        super().__init__(connections, namespace)
+        self._dead_letter_limit = dead_letter_limit
+        self._registered: set[str] = set()  # in a cluster: queues known to be in the registry
+        self._waiters: list[RedisWaiter] = []
+
+    def _run(self, script: Script, queue: str, *args: Any, patience: float | None = None) -> Any:
+        return self._connections.run(script, (keys.queue(self._namespace, queue),), args, patience=patience)
+
+    # -- Queueing ----------------------------------------------------------------------------------------------------
+
+    def enqueue(self, messages: Sequence[Message]) -> list[bool]:
+        """See `vecna.ports.Queueing`."""
+        by_queue: dict[str, list[int]] = {}
+        for position, message in enumerate(messages):
+            check_message(message)
+            by_queue.setdefault(message.queue, []).append(position)
+        new = [True] * len(messages)
+        now = wire.now_argument(self._connections.clock)
+        for queue, positions in by_queue.items():
+            for chunk in _chunks(positions, lambda position: len(messages[position].body)):
+                args: list[Any] = [now, queue]
+                for position in chunk:
+                    message = messages[position]
+                    args += (message.uuid, wire.mark(message), message.body)
+                for known in self._connections.run(scripts.ENQUEUE, self._with_registry(queue), args):
+                    new[chunk[known]] = False
+        return new
+
+    def _with_registry(self, queue: str) -> tuple[str, ...]:
+        """Keys for a script that makes a queue known; in a cluster the registry is elsewhere, and is written first."""
+        key, registry = keys.queue(self._namespace, queue), keys.queues(self._namespace)
+        if not self._connections.is_cluster:
+            return key, registry
+        if queue not in self._registered:
+            self._connections.attempt(lambda client: client.sadd(registry, queue))
+            self._registered.add(queue)
+        return (key,)
+
+    def lease(
+        self,
+        queue: str,
+        count: int,
+        *,
+        worker: str,
+        call: int,
+        duration: dt.timedelta,
+        max_deliveries: int,
+        verdicts_only: bool = False,
+    ) -> Lease:
+        """See `vecna.ports.Queueing`."""
+        check_id(queue, "queue name")
+        check_id(worker, "worker name")
+        reply = self._run(
+            scripts.LEASE,
+            queue,
+            wire.now_argument(self._connections.clock),
+            max(0, min(count, CHUNK)),
+            worker,
+            call,
+            wire.milliseconds(duration),
+            max_deliveries,
+            "1" if verdicts_only else "0",
+            REPLY_BYTES,
+            patience=IMPATIENT,
+        )
+        token, now, next_due, left = reply[0].decode(), reply[1], reply[2], reply[3]
+        deliveries = []
+        for at in range(4, len(reply), 3):
+            enqueued, due, body = wire.record(reply[at + 1])
+            crashes, verdict, attempts = wire.behind(reply[at + 2])
+            uuid = reply[at].decode()
+            deliveries.append(Delivery(uuid, queue, body, token, attempts, crashes, enqueued, due, verdict))
+        return Lease(
+            queue,
+            token,
+            tuple(deliveries),
+            wire.instant(now),
+            None if next_due is None else wire.instant(next_due),
+            bool(left if not verdicts_only else left & 2),
+        )
+
+    def extend(self, queue: str, tokens: Sequence[str], duration: dt.timedelta) -> list[Extension]:
+        """See `vecna.ports.Queueing`."""
+        check_id(queue, "queue name")
+        extensions = []
+        now, lasting = wire.now_argument(self._connections.clock), wire.milliseconds(duration)
+        for start in range(0, max(len(tokens), 1), CHUNK):
+            chunk = tokens[start : start + CHUNK]
+            answers = self._run(scripts.EXTEND, queue, now, lasting, *chunk, patience=IMPATIENT)
+            for token, answer in zip(chunk, answers, strict=True):
+                alive = isinstance(answer, list)
+                extensions.append(Extension(token, alive, tuple([uuid.decode() for uuid in answer]) if alive else ()))
+        return extensions
+
+    def settle(self, queue: str, settlements: Sequence[Settlement]) -> list[Answer]:
+        """See `vecna.ports.Queueing`."""
+        check_id(queue, "queue name")
+        for settlement in settlements:
+            check_id(settlement.uuid, "task id")
+            for message in settlement.follow_ups:
+                check_message(message)
+        answers: list[Answer] = [Answer.GONE] * len(settlements)
+        for chunk in _settle_chunks(settlements):
+            args: list[Any] = [wire.now_argument(self._connections.clock), self._dead_letter_limit]
+            for position in chunk:
+                _add_settlement(args, queue, settlements[position])
+            found = self._run(scripts.SETTLE, queue, *args, patience=IMPATIENT).decode()
+            for position, letter in zip(chunk, found, strict=True):
+                answers[position] = _ANSWERS[letter]
+        return answers
+
+    def relay(self, queue: str, limit: int = 500) -> int:
+        """See `vecna.ports.Queueing`."""
+        check_id(queue, "queue name")
+        epoch, *waiting = self._run(scripts.OUTBOX_READ, queue, min(limit, CHUNK), CHUNK_BYTES, patience=IMPATIENT)
+        arrived: list[Any] = []
+        for name, entries in zip(waiting[::2], waiting[1::2], strict=True):
+            target = name.decode()
+            cursor = self._connections.run(
+                scripts.ACCEPT,
+                self._with_registry(target),
+                (wire.now_argument(self._connections.clock), target, queue, epoch, *entries),
+                patience=IMPATIENT,
+            )
+            arrived += (target, cursor)
+        if not arrived:
+            return 0
+        left: int = self._run(scripts.OUTBOX_DROP, queue, epoch, *arrived, patience=IMPATIENT)
+        return left
+
+    # -- Wakeup ------------------------------------------------------------------------------------------------------
+
+    def waiter(self) -> Waiter:
+        """See `vecna.ports.Wakeup`."""
+        return RedisWaiter(self._connections, lambda queue: keys.wake(self._namespace, queue))
+
+    # -- Cancelling --------------------------------------------------------------------------------------------------
+
+    def cancel(self, queue: str, uuids: Sequence[str]) -> list[Canceling]:
+        """See `vecna.ports.Cancelling`."""
+        check_id(queue, "queue name")
+        for uuid in uuids:
+            check_id(uuid, "task id")
+        found: list[Canceling] = []
+        now = wire.now_argument(self._connections.clock)
+        for start in range(0, len(uuids), CHUNK):
+            answers = self._run(scripts.CANCEL, queue, now, *uuids[start : start + CHUNK])
+            found += [_CANCELINGS[letter] for letter in answers.decode()]
+        return found
+
+    def close(self) -> None:
+        """See `vecna.ports.Broker`. Waiters are closed by who has made them."""
+        self._connections.close()
+
+
+def check_message(message: Message) -> None:
+    """Refuse what must not reach a key.
+
+    Raises:
+        InvalidArgument: id, queue or priority is not allowed.
+    """
+    check_id(message.uuid, "task id")
+    check_id(message.queue, "queue name")
+    if not 0 <= message.priority <= 9:
+        raise InvalidArgument(f"priority {message.priority} of task {message.uuid} is not allowed: use 0 to 9")
+
+
+def _chunks(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Cut into pieces that one script call takes; a single item may be larger."""
+    chunk: list[T] = []
+    total = 0
+    for item in items:
+        bytes_of_it = size(item)
+        if chunk and (len(chunk) >= CHUNK or total + bytes_of_it > CHUNK_BYTES):
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(item)
+        total += bytes_of_it
+    if chunk:
+        yield chunk
+
+
+def _settle_chunks(settlements: Sequence[Settlement]) -> Iterator[list[int]]:
+    """Positions of settlements that go in one call: no id twice, and not too many or too large.
+
+    What is given back in several calls would end up in the wrong order, as each call puts its own at the head: so the
+    last ones go first.
+    """
+    positions: Sequence[int] = range(len(settlements))
+    if len(settlements) > CHUNK:
+        returned = [at for at in positions if settlements[at].settle is SettleAs.RETURN]
+        positions = [at for at in positions if settlements[at].settle is not SettleAs.RETURN]
+        yield from _without_repeats(positions, settlements)
+        yield from reversed(list(_without_repeats(returned, settlements)))
+        return
+    yield from _without_repeats(positions, settlements)
+
+
+def _without_repeats(positions: Sequence[int], settlements: Sequence[Settlement]) -> Iterator[list[int]]:
+    def size(position: int) -> int:
+        return sum([len(message.body) for message in settlements[position].follow_ups])
+
+    for chunk in _chunks(positions, size):
+        if len({settlements[at].uuid for at in chunk}) == len(chunk):
+            yield chunk
+        else:
+            yield from [[at] for at in chunk]
+
+
+def _add_settlement(args: list[Any], queue: str, settlement: Settlement) -> None:
+    """Append what the settle script wants to know of one settlement."""
+    detail = ""
+    if settlement.settle is SettleAs.RETRY:
+        behind = settlement.attempts
+        delay = max(0, wire.milliseconds(settlement.delay))
+        detail = f"{delay} {behind.retries} {behind.repeats} {behind.parks}"
+    elif settlement.settle is SettleAs.DEAD:
+        detail = settlement.reason
+    args += (settlement.uuid, settlement.token, _KINDS[settlement.settle], detail, len(settlement.follow_ups))
+    for message in settlement.follow_ups:
+        target = "" if message.queue == queue else message.queue
+        args += (target, message.uuid, wire.mark(message), message.body)

@@ -1,0 +1,102 @@
+"""One connection of one's own that can be waited on, and a bell that ends the waiting from another thread."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import select
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from redis.connection import AbstractConnection
+
+_READABLE: Final = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
+
+
+class Bell:
+    """Rung by any thread; ends a wait under way, or else the next one."""
+
+    def __init__(self) -> None:
+        self._inside, self._outside = socket.socketpair()
+        self._inside.setblocking(False)
+        self._outside.setblocking(False)
+
+    def fileno(self) -> int:
+        """For select and poll."""
+        return self._inside.fileno()
+
+    def ring(self) -> None:
+        """Ring; harmless when rung already, or after `close`."""
+        with contextlib.suppress(OSError):  # full: it has been rung often enough
+            self._outside.send(b"!")
+
+    def silence(self) -> bool:
+        """Whether it was rung since the last time."""
+        try:
+            return bool(self._inside.recv(4096))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Give up its sockets."""
+        self._inside.close()
+        self._outside.close()
+
+
+class Line:
+    """A connection that is written to and read from by hand.
+
+    Args:
+        connection: of redis-py, not yet connected, without retries and health checks.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        connection.connect()  # type: ignore[no-untyped-call]  # of redis-py
+
+    @property
+    def socket(self) -> socket.socket:
+        """What to wait on."""
+        found: socket.socket | None = self._connection._sock  # noqa: SLF001  # redis-py has no public name for it
+        if found is None:
+            raise ConnectionError("the connection is closed")
+        return found
+
+    def send(self, *command: Any) -> None:
+        """Send a command, and do not wait for its reply."""
+        self._connection.send_command(*command, check_health=False)  # type: ignore[no-untyped-call]  # of redis-py
+
+    def has_reply(self) -> bool:
+        """Whether a reply, or part of one, is there already."""
+        return bool(self._connection.can_read(0))
+
+    def read(self) -> Any:
+        """Read the next reply; an error that the server sends is raised."""
+        return self._connection.read_response()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.disconnect()  # type: ignore[no-untyped-call]  # of redis-py
+
+
+def wait_for(lines: Sequence[Line], bell: Bell, timeout: float) -> list[Line]:
+    """Wait until one of the lines has something to read, the bell rings, or `timeout` seconds have passed.
+
+    Returns:
+        The lines that have something to read.
+    """
+    ready = [line for line in lines if line.has_reply()]  # what has been read from the socket wakes no poll
+    if ready:
+        return ready
+    by_file = {line.socket.fileno(): line for line in lines}
+    found = _poll((*by_file, bell.fileno()), timeout)
+    return [by_file[file] for file in found if file in by_file]
+
+
+def _poll(files: Iterable[int], timeout: float) -> list[int]:
+    poll = select.poll()  # not select: it knows no file numbers over 1023
+    for file in files:
+        poll.register(file, _READABLE)
+    # Rounded up: a wait that ends before its time would be followed by another one.
+    return [file for file, _ in poll.poll(math.ceil(max(timeout, 0.0) * 1000))]

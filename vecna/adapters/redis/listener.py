@@ -1,0 +1,191 @@
+"""Hearing of the ends of tasks: one connection that subscribes to a channel for each awaited id."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from vecna.adapters.redis.connections import Connections, unavailable
+from vecna.adapters.redis.errors import REDIS_ERRORS
+from vecna.adapters.redis.line import Bell, Line, wait_for
+from vecna.domain.errors import VecnaError
+from vecna.domain.ids import check_id
+from vecna.ports.backend import Listener
+
+_CHUNK: Final = 500
+#: The longest that `watch` waits for the server to confirm, seconds.
+_CONFIRM: Final = 5.0
+_LOST: Final[tuple[type[Exception], ...]] = (*REDIS_ERRORS, VecnaError)
+
+
+class RedisListener(Listener):
+    """Subscribes, and reads what comes. Whoever waits for something reads for all; the others wait for that thread.
+
+    Args:
+        connections: to the server or cluster.
+        prefix: what the names of channels begin with; the id follows.
+    """
+
+    def __init__(self, connections: Connections, prefix: str) -> None:
+        self._connections = connections
+        self._prefix = prefix
+        self._bell = Bell()
+        self._changed = threading.Condition()
+        # All below is changed under `_changed` only, except by the thread that reads.
+        self._reading = False
+        self._line: Line | None = None
+        self._watched: dict[str, bool] = {}  # id -> whether the server has confirmed, on this connection
+        self._heard: dict[str, None] = {}
+        self._closed = False
+        self._woken = False
+
+    # -- what is listened for ----------------------------------------------------------------------------------------
+
+    def watch(self, uuids: Sequence[str]) -> None:
+        """See `vecna.ports.Listener`.
+
+        When the server cannot be reached, the ids are kept: the next `poll` raises, or subscribes to them.
+        """
+        for uuid in uuids:
+            check_id(uuid, "task id")
+        if self._connections.clock.virtual:
+            return
+        with self._changed:
+            new = [uuid for uuid in dict.fromkeys(uuids) if uuid not in self._watched]
+            self._watched.update(dict.fromkeys(new, False))
+            if self._closed:
+                return
+            try:
+                if self._line is None:
+                    self._connect()
+                else:
+                    self._send("SUBSCRIBE", new)
+            except _LOST:
+                self._hang_up()
+                return
+        # Until then an end may be told before the server knows that somebody listens.
+        self._read_until(lambda: all(self._watched.get(uuid, True) for uuid in new) or self._line is None, _CONFIRM)
+
+    def unwatch(self, uuids: Sequence[str]) -> None:
+        """See `vecna.ports.Listener`."""
+        for uuid in uuids:
+            check_id(uuid, "task id")
+        with self._changed:
+            gone = [uuid for uuid in uuids if self._watched.pop(uuid, None) is not None]
+            for uuid in gone:
+                self._heard.pop(uuid, None)
+            if self._line is not None:
+                try:
+                    self._send("UNSUBSCRIBE", gone)
+                except REDIS_ERRORS:
+                    self._hang_up()
+
+    # -- news --------------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float) -> list[str]:
+        """See `vecna.ports.Listener`. Under a virtual clock it returns at once."""
+        if self._connections.clock.virtual:
+            return []
+        with self._changed:
+            try:
+                if self._line is None and not self._closed:
+                    self._connect()
+            except REDIS_ERRORS as exc:
+                self._hang_up()
+                raise unavailable(exc, self._connections) from exc
+        lost = self._read_until(lambda: bool(self._heard) or self._woken or self._closed, timeout)
+        with self._changed:
+            heard = list(self._heard)
+            self._heard.clear()
+            self._woken = False
+        if lost is not None and not heard and not self._closed:
+            raise unavailable(lost, self._connections) from lost
+        return heard
+
+    def wake(self) -> None:
+        """See `vecna.ports.Listener`."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+        self._bell.ring()
+
+    def close(self) -> None:
+        """See `vecna.ports.Listener`; a poll after it returns at once."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify_all()
+            self._bell.ring()
+            self._changed.wait_for(lambda: not self._reading)
+            self._hang_up()
+            self._bell.close()
+
+    # -- the connection ----------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        """Connect, and subscribe to all that is awaited; under the lock."""
+        self._line = Line(self._connections.dedicated(self._prefix))
+        self._watched = dict.fromkeys(self._watched, False)
+        self._send("SUBSCRIBE", list(self._watched))
+
+    def _send(self, command: str, uuids: Sequence[str]) -> None:
+        for start in range(0, len(uuids), _CHUNK):
+            assert self._line is not None
+            self._line.send(command, *[self._prefix + uuid for uuid in uuids[start : start + _CHUNK]])
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def _read_until(self, done: Callable[[], bool], timeout: float) -> Exception | None:
+        """Read, or let another thread read, until `done`, at most `timeout` seconds; the error if the line is lost."""
+        now = self._connections.clock.monotonic
+        end = now() + timeout
+        while True:
+            with self._changed:
+                if done() or (left := end - now()) < 0:
+                    return None
+                if self._reading:
+                    self._changed.wait(left)
+                    continue
+                line = self._line
+                if line is None:
+                    return ConnectionError("the connection was lost")
+                self._reading = True
+            lost: Exception | None = None
+            try:
+                messages = list(self._read(line, left))
+            except REDIS_ERRORS as exc:
+                messages, lost = [], exc
+            finally:
+                with self._changed:
+                    self._reading = False
+                    self._changed.notify_all()
+            with self._changed:
+                for message in messages:
+                    self._take(message)
+                self._changed.notify_all()
+                if lost is not None:
+                    if self._line is line:
+                        self._hang_up()
+                    return lost
+                if end - now() <= 0:
+                    return None
+
+    def _read(self, line: Line, timeout: float) -> Iterator[Any]:
+        if wait_for([line], self._bell, timeout):
+            while line.has_reply():
+                yield line.read()
+        self._bell.silence()
+
+    def _take(self, message: Any) -> None:
+        kind, channel = message[0], message[1].decode()
+        uuid = channel.removeprefix(self._prefix)
+        if uuid in self._watched:
+            if kind == b"message":
+                self._heard[uuid] = None
+            elif kind == b"subscribe":
+                self._watched[uuid] = True

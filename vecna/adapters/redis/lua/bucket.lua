@@ -1,0 +1,12 @@
+-- Include: in which of a queue's 64 hashes a message lies.
+-- KEYS[1] the queue. ARGV: none.
+-- Returns: nothing; defines `Q` and `body_key(id)`. The same sum is vecna.adapters.redis.keys.bucket.
+local Q = KEYS[1]
+local byte, sub = string.byte, string.sub
+local function body_key(id)
+    if #id < 12 then
+        id = string.rep('0', 12 - #id) .. id
+    end
+    local a, b, c, d, e, f, g, h, i, j, k, l = byte(id, -12, -1)
+    return Q .. ':m:' .. (a + 3 * b + 5 * c + 7 * d + 11 * e + 13 * f + 17 * g + 19 * h + 23 * i + 29 * j + 31 * k + 37 * l) % 64
+end

@@ -1,0 +1,89 @@
+-- Include: putting messages where they wait.
+-- KEYS[1] the queue. ARGV: none. Needs time, bucket.
+-- Returns: nothing; defines
+--   store(id, priority, enqueued, due, body): keeps a new message; false, and no change, if its id is here
+--   parse(mark): priority and due (nil: at once) of '<priority>[@<due>][+<delay>]'
+--   wait_until(id, priority, due), to_ending(id): where a known message goes
+--   finish(): writes what these have gathered, and wakes a waiter if there is news. Call it last.
+local pending_tail, news = {}, false
+local earliest, latest = nil, {}
+
+local function wait_until(id, priority, due)
+    if due == nil or due <= now then
+        local line = pending_tail[priority]
+        if line then line[#line + 1] = id else pending_tail[priority] = {id} end
+        return
+    end
+    -- Equal instants in order of arrival: each stands 1/1024 ms behind the one before.
+    local delayed, score = Q .. ':delayed', latest[due]
+    if earliest == nil then
+        earliest = tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or math.huge)
+    end
+    if due < math.floor(earliest) then
+        news, earliest = true, due
+    end
+    if score == nil then
+        score = tonumber(call('ZRANGE', delayed, '(' .. digits(due + 1), digits(due), 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2])
+    end
+    score = score and math.min(score + 0.0009765625, due + 0.9990234375) or due
+    latest[due] = score
+    call('ZADD', delayed, string.format('%.17g', score), id)
+end
+
+local function parse(mark)
+    local priority = sub(mark, 1, 1)
+    if #mark == 1 then
+        return priority, nil
+    end
+    local due, delay = tonumber(string.match(mark, '@(-?%d+)')), tonumber(string.match(mark, '%+(%d+)'))
+    if delay then
+        due = math.max(due or 0, now + delay)
+    end
+    return priority, due
+end
+
+local function store(id, priority, enqueued, due, body)
+    local head = priority .. ' ' .. enqueued .. ' ' .. (due and digits(due) or '-') .. ' '
+    if call('HSETNX', body_key(id), id, head .. body) == 0 then
+        return false
+    end
+    wait_until(id, priority, due)
+    return true
+end
+
+local function to_ending(id)
+    call('RPUSH', Q .. ':ending', id)
+    news = true
+end
+
+local function push(command, key, ids)
+    for first = 1, #ids, 1000 do
+        call(command, key, unpack(ids, first, math.min(first + 999, #ids)))
+    end
+end
+
+local function signal()
+    if call('LLEN', Q .. ':wake') == 0 then
+        call('RPUSH', Q .. ':wake', '1')
+    end
+end
+
+local function finish()
+    if next(pending_tail) then
+        news = true
+        local levels = call('HGET', Q .. ':meta', 'levels') or ''
+        local known = levels
+        for priority, ids in pairs(pending_tail) do
+            push('RPUSH', Q .. ':p:' .. priority, ids)
+            if not string.find(levels, priority, 1, true) then
+                levels = levels .. priority
+            end
+        end
+        if levels ~= known then
+            call('HSET', Q .. ':meta', 'levels', levels)
+        end
+    end
+    if news then
+        signal()
+    end
+end

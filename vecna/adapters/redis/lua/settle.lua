@@ -1,0 +1,106 @@
+-- End leases on messages, each only while its token is the live one; with what their end causes, in one step.
+-- include: time bucket place head touch outbox forget
+-- flags: allow-oom
+-- KEYS[1] the queue.
+-- ARGV[1] now; [2] how many dead letters are kept; then for each settlement: id, token, kind, detail, n, and n times
+--   target ('' this queue), id, mark, body of a follow-up. Ids differ from each other.
+--   kind: 'D' done; 'R' retry, detail '<delay ms> <retries> <repeats> <parks>'; 'B' back to the head; 'X' dead letter,
+--   detail the reason.
+-- Effect: as said, per settlement; follow-ups for this queue are stored, those for others numbered in outboxes.
+-- Returns a string, for each settlement one of: o ok, a this lease had settled it so, l lost, g gone, f flagged.
+-- Cost: some five commands a settlement.
+local position, settlements, ids = 3, {}, {}
+while position <= #ARGV do
+    settlements[#settlements + 1] = position
+    ids[#ids + 1] = ARGV[position]
+    position = position + 5 + 4 * tonumber(ARGV[position + 4])
+end
+local owners = call('HMGET', Q .. ':leased', unpack(ids))
+local meta = call('HMGET', Q .. ':meta', 'touched', 'duration')
+local any_verdict = call('EXISTS', Q .. ':verdicts') == 1
+local any_flagged = call('EXISTS', Q .. ':flagged') == 1
+touch(tonumber(meta[1] or nil), tonumber(meta[2] or nil))
+
+local heads, ending_head, unleased, ended, released, dead = {}, {}, {}, {}, {}, 0
+
+-- How often it was repeated, and how it was settled last: '<retries> <repeats> <parks> <kind> <token>'.
+local function note(id, counts, kind, token)
+    counts = counts or string.match(call('HGET', Q .. ':counts', id) or '0 0 0', '^%d+ %d+ %d+')
+    call('HSET', Q .. ':counts', id, counts .. ' ' .. kind .. ' ' .. token)
+end
+
+local function follow_ups(first, n)
+    for at = first, first + 4 * (n - 1), 4 do
+        local priority, due = parse(ARGV[at + 2])
+        if ARGV[at] == '' then
+            store(ARGV[at + 1], priority, digits(now), due, ARGV[at + 3])
+        else
+            send(ARGV[at], ARGV[at + 1], priority, due, ARGV[at + 3])
+        end
+    end
+end
+
+local function apply(id, token, kind, detail, first, n)
+    if kind == 'D' then
+        call('HDEL', body_key(id), id)
+        ended[#ended + 1] = id
+        return follow_ups(first, n)
+    end
+    if kind == 'X' then
+        note(id, nil, kind, token)
+        call('RPUSH', Q .. ':dead', id)
+        call('HSET', Q .. ':reasons', id, digits(now) .. ' ' .. detail)
+        dead = dead + 1
+        return follow_ups(first, n)
+    end
+    local verdict = any_verdict and call('HGET', Q .. ':verdicts', id)
+    if not verdict and any_flagged and call('SREM', Q .. ':flagged', id) == 1 then
+        verdict = 'canceled'
+        call('HSET', Q .. ':verdicts', id, verdict)
+    elseif any_flagged then
+        call('SREM', Q .. ':flagged', id)
+    end
+    local delay, counts = string.match(detail, '^(%d+) (.*)$')
+    note(id, counts, kind, token)
+    if verdict then
+        if kind == 'B' then ending_head[#ending_head + 1] = id else to_ending(id) end
+    else
+        local priority = sub(call('HGET', body_key(id), id) or '0', 1, 1) -- a lost body is noticed by the next lease
+        if kind == 'R' then
+            wait_until(id, priority, now + delay)
+        else
+            heads[priority] = heads[priority] or {}
+            table.insert(heads[priority], id)
+        end
+    end
+end
+
+local answers = {}
+for n, at in ipairs(settlements) do
+    local id, token, kind, follow = ids[n], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 4])
+    if owners[n] ~= token then
+        local settled = string.match(call('HGET', Q .. ':counts', id) or '', '^%d+ %d+ %d+ (.*)$')
+        answers[n] = call('HEXISTS', body_key(id), id) == 0 and 'g' or settled == kind .. ' ' .. token and 'a' or 'l'
+    elseif follow > 0 and any_flagged and call('SISMEMBER', Q .. ':flagged', id) == 1 then
+        answers[n] = 'f'
+    else
+        answers[n] = 'o'
+        unleased[#unleased + 1] = id
+        released[token] = (released[token] or 0) + 1
+        apply(id, token, kind, ARGV[at + 3], at + 5, follow)
+    end
+end
+
+for priority, back in pairs(heads) do
+    push_head(Q .. ':p:' .. priority, back)
+    news = true
+end
+if #ending_head > 0 then
+    push_head(Q .. ':ending', ending_head)
+    news = true
+end
+push('HDEL', Q .. ':leased', unleased)
+release(released)
+forget(ended, dead, tonumber(ARGV[2]))
+finish()
+return table.concat(answers)

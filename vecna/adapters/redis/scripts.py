@@ -1,0 +1,69 @@
+"""The Lua scripts: read from lua/, put together, run by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib import resources
+from typing import Final
+
+import attrs
+
+_HEADER: Final = re.compile(r"^-- (include|flags): *(.*)$", re.MULTILINE)
+
+
+@attrs.frozen
+class Script:
+    """One script as the server gets it.
+
+    Attributes:
+        name: its file, without the suffix.
+        source: its whole text.
+        sha: hash by which the server knows it once it has seen it.
+    """
+
+    name: str
+    source: str = attrs.field(repr=False)
+    sha: str = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # The server's name for a script, not a matter of security.
+        object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _without_comments(text: str) -> str:
+    """Lines that only say something to people are not sent."""
+    return "".join([line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("--")])
+
+
+def load(name: str) -> Script:
+    """Put a script together: the flags that its header names, the files that it includes, itself."""
+    text = _read(name)
+    header = dict(_HEADER.findall(text))
+    flags = header.get("flags", "").replace(" ", ",")
+    first = f"#!lua flags={flags}\n" if flags else "#!lua\n"
+    parts = [_read(part) for part in header.get("include", "").split()]
+    return Script(name, first + "".join(map(_without_comments, (*parts, text))))
+
+
+ACCEPT: Final = load("accept")
+CANCEL: Final = load("cancel")
+COUNTS: Final = load("counts")
+ENQUEUE: Final = load("enqueue")
+EXTEND: Final = load("extend")
+FORGET_STATES: Final = load("forget_states")
+LEASE: Final = load("lease")
+LOCATE: Final = load("locate")
+LOCK_ACQUIRE: Final = load("lock_acquire")
+LOCK_RENEW: Final = load("lock_renew")
+OUTBOX_DROP: Final = load("outbox_drop")
+OUTBOX_READ: Final = load("outbox_read")
+PAGE: Final = load("page")
+PUT_STATES: Final = load("put_states")
+RELEASE: Final = load("release")
+SETTLE: Final = load("settle")
+UNRELEASED: Final = load("unreleased")
