@@ -19,6 +19,7 @@ from vecna.domain.errors import ConfigError
 from vecna.ports.clock import Clock
 
 _REDIS: Final = {"section": "redis."}
+_NO_EFFECT: Final = {"section": "redis.", "effect": False}
 _LIVE: Final = {"live": True}  # may change while the program runs
 
 
@@ -37,11 +38,14 @@ class RedisConfig:
 
     Attributes:
         max_idle: no effect: idle connections are kept for reuse, as many as were once needed.
-        max_active: how many connections one process opens at most, for each URL; 0: no limit.
+        max_active: how many connections one process keeps for its calls at most, for each URL; 0: no limit. Those that
+            wait for work and for results come on top, one each.
         max_idle_timeout: no effect: a connection that was idle is tested before it is used again.
-        wait: at `max_active`, wait for a connection to come free; False: `BrokerUnavailable` at once.
-        read_timeout: how long to wait for the reply to a command.
-        write_timeout: how long to wait for a command to be sent.
+        wait: at `max_active`, wait up to `connect_timeout` for a connection to come free; False: `BrokerUnavailable` at
+            once.
+        read_timeout: how long to wait for the reply to a command. The driver knows one limit for reading and writing:
+            the larger of the two holds for both.
+        write_timeout: how long to wait for a command to be sent; see `read_timeout`.
         connect_timeout: how long to wait for a connection.
         normal_tasks_poll_period: no effect, milliseconds: workers are woken; see `poll_interval`.
         delayed_tasks_poll_period: no effect, milliseconds: workers know when the next task is due.
@@ -55,21 +59,21 @@ class RedisConfig:
         ConfigError: an unknown key, a wrong type or range.
     """
 
-    max_idle: int = attrs.field(default=10, validator=Whole(), metadata=_REDIS)
+    max_idle: int = attrs.field(default=10, validator=Whole(), metadata=_NO_EFFECT)
     max_active: int = attrs.field(default=100, validator=Whole(), metadata=_REDIS)
     max_idle_timeout: float = attrs.field(
-        default=300, converter=to_seconds, validator=Seconds(zero=True), metadata=_REDIS
+        default=300, converter=to_seconds, validator=Seconds(zero=True), metadata=_NO_EFFECT
     )
     wait: bool = attrs.field(default=True, validator=Flag(), metadata=_REDIS)
     read_timeout: float = attrs.field(default=15, converter=to_seconds, validator=Seconds(), metadata=_REDIS)
     write_timeout: float = attrs.field(default=15, converter=to_seconds, validator=Seconds(), metadata=_REDIS)
     connect_timeout: float = attrs.field(default=15, converter=to_seconds, validator=Seconds(), metadata=_REDIS)
-    normal_tasks_poll_period: int = attrs.field(default=1000, validator=Whole(), metadata=_REDIS)
-    delayed_tasks_poll_period: int = attrs.field(default=20, validator=Whole(), metadata=_REDIS)
-    delayed_tasks_key: str = attrs.field(default="", validator=Text(), metadata=_REDIS)
-    delayed_tasks_cache_key: str = attrs.field(default="", validator=Text(), metadata=_REDIS)
-    periodic_tasks_key: str = attrs.field(default="", validator=Text(), metadata=_REDIS)
-    canceled_tasks_key: str = attrs.field(default="", validator=Text(), metadata=_REDIS)
+    normal_tasks_poll_period: int = attrs.field(default=1000, validator=Whole(), metadata=_NO_EFFECT)
+    delayed_tasks_poll_period: int = attrs.field(default=20, validator=Whole(), metadata=_NO_EFFECT)
+    delayed_tasks_key: str = attrs.field(default="", validator=Text(), metadata=_NO_EFFECT)
+    delayed_tasks_cache_key: str = attrs.field(default="", validator=Text(), metadata=_NO_EFFECT)
+    periodic_tasks_key: str = attrs.field(default="", validator=Text(), metadata=_NO_EFFECT)
+    canceled_tasks_key: str = attrs.field(default="", validator=Text(), metadata=_NO_EFFECT)
     master_name: str = attrs.field(default="", validator=Text(), metadata=_REDIS)
 
     def __new__(cls, *_: object, **settings: object) -> Self:
@@ -143,7 +147,7 @@ class Config:
     )
     max_deliveries: int = attrs.field(default=5, validator=Whole(least=1), metadata=_LIVE)
     max_message_size: int = attrs.field(default=262_144, validator=Whole(least=1024, most=MAX_MESSAGE), metadata=_LIVE)
-    dead_letter_limit: int = attrs.field(default=10_000, validator=Whole(least=1), metadata=_LIVE)
+    dead_letter_limit: int = attrs.field(default=10_000, validator=Whole(least=1))
     park_limit: int | None = attrs.field(default=None, validator=Whole(optional=True), metadata=_LIVE)
     shutdown_timeout: float | None = attrs.field(
         default=None, converter=to_optional_seconds, validator=Seconds(optional=True, zero=True), metadata=_LIVE
@@ -201,8 +205,8 @@ class Config:
         Args:
             path: the file.
             reload: read it again every 10 seconds in a daemon thread, until `close`. URLs, `namespace`,
-                `default_queue`, `no_unix_signals` and all below `redis` keep their values (one log line); everything
-                else changes at once, together. A bad file changes nothing (one log line).
+                `default_queue`, `dead_letter_limit`, `no_unix_signals` and all below `redis` keep their values (one log
+                line); everything else changes at once, together. A bad file changes nothing (one log line).
             clock: who counts the 10 seconds; the machine's clock if left out.
 
         Raises:

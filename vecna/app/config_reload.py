@@ -148,7 +148,7 @@ def _different(old: Any, new: Any) -> dict[str, object]:
     return {
         key_of(field): getattr(new, field.name)
         for field in fields
-        if getattr(new, field.name) != getattr(old, field.name)
+        if field.metadata.get("effect", True) and getattr(new, field.name) != getattr(old, field.name)
     }
 
 

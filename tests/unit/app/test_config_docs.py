@@ -1,4 +1,4 @@
-"""docs/configuration.md holds the table that follows from the code; `python -m tests.unit.app.test_config_docs` renews it."""
+"""docs/configuration.md follows from the code; `python -m tests.unit.app.test_config_docs` renews its table."""
 
 import inspect
 import re
@@ -64,6 +64,13 @@ def test_the_page_says_what_the_code_does() -> None:
 def test_every_setting_is_described_where_help_shows_it() -> None:
     assert list(effects(Config)) == [a.name for a in attrs.fields(Config) if a.init]
     assert list(effects(RedisConfig)) == [a.name for a in attrs.fields(RedisConfig)]
+
+
+def test_a_setting_without_effect_says_so() -> None:
+    silent = {name for name, effect in effects(RedisConfig).items() if effect.startswith("no effect")}
+
+    assert silent == {a.name for a in attrs.fields(RedisConfig) if not a.metadata.get("effect", True)}
+    assert not any(effect.startswith("no effect") for effect in effects(Config).values())
 
 
 def test_the_example_on_the_page_is_read(tmp_path: Path) -> None:

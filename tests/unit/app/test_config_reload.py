@@ -141,7 +141,7 @@ broker: redis://:{SECRET}@other
 namespace: other
 default_queue: other
 no_unix_signals: true
-redis: {{max_active: 5}}
+redis: {{max_active: 5, max_idle: 5}}
 lease: 60
 """
     file.write_text(text)
