@@ -23,7 +23,7 @@ def after(now: dt.datetime, duration: dt.timedelta) -> dt.datetime:
 
 
 class Agenda(Generic[K]):
-    """Each key has one instant; the earliest comes first, and of equal ones the one that was put first.
+    """Each key has one instant; the earliest comes first, and of equal ones the one of smaller `rank`.
 
     A heap whose outdated entries are skipped when they come up: O(log n) for each step.
     """
@@ -43,9 +43,9 @@ class Agenda(Generic[K]):
         """All keys, the earliest first. O(n log n)."""
         return iter([key for _, _, key in sorted(self._entries.values())])
 
-    def put(self, key: K, when: dt.datetime) -> None:
-        """Give `key` this instant in place of any other."""
-        entry = (when, next(self._numbers), key)
+    def put(self, key: K, when: dt.datetime, rank: int | None = None) -> None:
+        """Give `key` this instant in place of any other; without a rank, who is put earlier comes earlier."""
+        entry = (when, next(self._numbers) if rank is None else rank, key)
         self._entries[key] = entry
         if len(self._heap) > 2 * len(self._entries) + 64:
             self._heap = list(self._entries.values())

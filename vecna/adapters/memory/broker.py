@@ -55,17 +55,17 @@ class MemoryBroker(Broker):
         for message in messages:
             _check_message(message)
         with self._lock:
-            return self._enqueue(messages)
+            now = self._clock.now()
+            return self._enqueue([(message, now) for message in messages], now)
 
-    def _enqueue(self, messages: Iterable[Message]) -> list[bool]:
-        now = self._clock.now()
+    def _enqueue(self, messages: Iterable[tuple[Message, dt.datetime]], now: dt.datetime) -> list[bool]:
         touched: dict[str, Queue] = {}
         answers = []
-        for message in messages:
+        for message, accepted in messages:
             queue = touched.get(message.queue)
             if queue is None:
                 queue = touched[message.queue] = self._store.queue(message.queue)
-            answers.append(queue.accept(message, now))
+            answers.append(queue.accept(message, now, accepted))
         for queue in touched.values():
             queue.announce()
         return answers
@@ -136,7 +136,7 @@ class MemoryBroker(Broker):
                     if message.queue == queue.name:
                         queue.accept(message, now)
                     else:
-                        queue.outbox.append(message)
+                        queue.outbox.append((message, now))
         return answer
 
     def relay(self, queue: str, limit: int = 500) -> int:
@@ -148,7 +148,7 @@ class MemoryBroker(Broker):
         check_id(queue, "queue name")
         with self._lock:
             outbox = self._store.queue(queue).outbox
-            self._enqueue([outbox.popleft() for _ in range(min(limit, len(outbox)))])
+            self._enqueue([outbox.popleft() for _ in range(min(limit, len(outbox)))], self._clock.now())
             return len(outbox)
 
     # -- Wakeup ------------------------------------------------------------------------------------------------------

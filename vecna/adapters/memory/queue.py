@@ -56,6 +56,7 @@ class Held:
 class HeldLease:
     """A lease and the messages that it still holds, in the order in which they were delivered."""
 
+    number: int
     token: str
     messages: dict[str, Held]
     spared: bool = False  # an outage made it last longer; nobody has extended it since
@@ -83,7 +84,7 @@ class Queue:
         self.dead: OrderedDict[str, Held] = OrderedDict()
         self.leases: dict[str, HeldLease] = {}
         self.deadlines: Agenda[str] = Agenda()  # of leases, by token
-        self.outbox: deque[Message] = deque()  # follow-ups for other queues
+        self.outbox: deque[tuple[Message, dt.datetime]] = deque()  # follow-ups for other queues, since when
         self.bell = Bell()
         self._counter = 0  # of leases; the head of their tokens
         self._calls: OrderedDict[str, Call] = OrderedDict()  # by worker; who has called last stands last
@@ -93,16 +94,16 @@ class Queue:
 
     # -- accepting ---------------------------------------------------------------------------------------------------
 
-    def accept(self, message: Message, now: dt.datetime) -> bool:
-        """Take a message in, unless its id is here."""
+    def accept(self, message: Message, now: dt.datetime, since: dt.datetime | None = None) -> bool:
+        """Take a message in, unless its id is here. `since`: when the broker accepted it, if that was earlier."""
         self.known = True
         if message.uuid in self.messages:
             return False
-        due = message.due
+        accepted, due = since or now, message.due
         if message.delay is not None:
-            counted = after(now, message.delay)
+            counted = after(accepted, message.delay)
             due = counted if due is None else max(due, counted)
-        held = Held(message, now, due)
+        held = Held(message, accepted, due)
         self.messages[message.uuid] = held
         self._wait_until(held, due, now)
         return True
@@ -190,7 +191,7 @@ class Queue:
         for lease in self.leases.values():
             if not lease.spared and self.deadlines[lease.token] < until:
                 lease.spared = True
-                self.deadlines.put(lease.token, until)
+                self.deadlines.put(lease.token, until, lease.number)
 
     def _end_leases(self, now: dt.datetime, max_deliveries: int) -> None:
         # The last one first, so that the messages of the first end up at the head.
@@ -224,8 +225,8 @@ class Queue:
             token = f"{self._counter}:{worker}:{call}"
             for held in taken:
                 held.standing, held.token = Standing.LEASED, token
-            self.leases[token] = HeldLease(token, {held.message.uuid: held for held in taken})
-            self.deadlines.put(token, after(now, duration))
+            self.leases[token] = HeldLease(self._counter, token, {held.message.uuid: held for held in taken})
+            self.deadlines.put(token, after(now, duration), self._counter)
         self._remember(worker, Call(call, token, now))
         return token, taken
 
@@ -261,7 +262,7 @@ class Queue:
         if lease is None:
             return Extension(token, alive=False)
         lease.spared = False
-        self.deadlines.put(token, max(self.deadlines[token], after(now, duration)))
+        self.deadlines.put(token, max(self.deadlines[token], after(now, duration)), lease.number)
         return Extension(token, True, tuple([uuid for uuid, held in lease.messages.items() if held.flagged]))
 
     # -- settling ----------------------------------------------------------------------------------------------------

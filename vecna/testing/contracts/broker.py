@@ -1,0 +1,41 @@
+"""All that a broker promises."""
+
+from __future__ import annotations
+
+from vecna.adapters.clock import ManualClock
+from vecna.ports.broker import Broker
+from vecna.testing.contracts.cancelling import CancelLaws
+from vecna.testing.contracts.driven import DrivenQueue, names
+from vecna.testing.contracts.enqueueing import EnqueueLaws
+from vecna.testing.contracts.expiring import ExpiryLaws, ExtendLaws, OutageLaws
+from vecna.testing.contracts.following import FollowUpLaws
+from vecna.testing.contracts.inspecting import InspectLaws
+from vecna.testing.contracts.leasing import LeaseLaws
+from vecna.testing.contracts.racing import RaceLaws
+from vecna.testing.contracts.settling import SettleLaws
+from vecna.testing.contracts.waking import WakeLaws
+
+
+class BrokerContract(
+    EnqueueLaws,
+    LeaseLaws,
+    ExpiryLaws,
+    OutageLaws,
+    ExtendLaws,
+    SettleLaws,
+    FollowUpLaws,
+    CancelLaws,
+    InspectLaws,
+    WakeLaws,
+    RaceLaws,
+):
+    """The laws of `vecna.ports.Broker`, each a test. Bind them with `make`."""
+
+    def test_a_closed_broker_opens_again(self, queue: DrivenQueue, broker: Broker, clock: ManualClock) -> None:
+        """`close` gives up connections, not messages; it may be repeated."""
+        queue.send("a")
+        broker.close()
+        broker.close()
+
+        assert names(queue.take()) == ["a"]
+        assert names(DrivenQueue(self.make(clock), clock).take(worker="w2")) == []

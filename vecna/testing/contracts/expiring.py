@@ -1,0 +1,325 @@
+"""Laws of leases that run out, and of making them last."""
+
+from __future__ import annotations
+
+import pytest
+
+from vecna.adapters.clock import ManualClock
+from vecna.domain.decide import Attempts
+from vecna.ports.broker import Broker
+from vecna.ports.values import Answer, SettleAs, Standing, Verdict
+from vecna.testing.contracts.driven import BrokerCase, DrivenQueue, names
+from vecna.testing.contracts.values import HOSTILE, LEASE, MILLISECOND, SECOND
+
+
+class ExpiryLaws(BrokerCase):
+    """`Queueing.lease`: leases past their deadline."""
+
+    def test_a_lease_lasts_as_long_as_was_asked_for(self, queue: DrivenQueue) -> None:
+        """Not a moment less: its holder trusts that nobody else runs the task."""
+        queue.send("a")
+        queue.take_one(worker="w1")
+
+        queue.pass_time(LEASE - MILLISECOND)
+        assert queue.take(worker="w2") == []
+
+        queue.pass_time(2 * MILLISECOND)
+        assert names(queue.take(worker="w2")) == ["a"]
+
+    def test_what_a_dead_worker_held_goes_to_another(self, queue: DrivenQueue) -> None:
+        """Nothing is lost with its worker; the new lease has a token of its own, and the crash is counted."""
+        queue.send("a", body=b"body")
+        first = queue.take_one(worker="w1")
+
+        queue.pass_time(LEASE + SECOND)
+        second = queue.take_one(worker="w2")
+
+        assert (second.uuid, second.body, second.crashes) == ("a", b"body", 1)
+        assert second.token != first.token
+        assert second.enqueued_at == first.enqueued_at
+
+    def test_a_crash_is_not_a_retry(self, queue: DrivenQueue) -> None:
+        """A task is not to blame for its worker's end: what its retries count stays as it was."""
+        queue.send("a")
+        queue.settle(queue.take_one(), SettleAs.RETRY, attempts=Attempts(1, 2, 3))
+        queue.take_one()
+
+        queue.pass_time(LEASE + SECOND)
+        delivery = queue.take_one()
+
+        assert (delivery.attempts, delivery.crashes) == (Attempts(1, 2, 3), 1)
+
+    def test_what_comes_back_goes_to_the_head_of_its_priority(self, queue: DrivenQueue) -> None:
+        """It has waited longest; but it does not overtake what is more urgent."""
+        queue.send("a", "b", priority=3)
+        queue.take_one(worker="w1")
+        queue.send("urgent", priority=5)
+        queue.send("c", priority=3)
+
+        queue.pass_time(LEASE + SECOND)
+
+        assert names(queue.take(worker="w2")) == ["urgent", "a", "b", "c"]
+
+    def test_what_comes_back_keeps_its_order(self, queue: DrivenQueue) -> None:
+        """A batch that a dead worker held stands as it stood."""
+        queue.send(*"abcd")
+        queue.lease(3, worker="w1")
+
+        queue.pass_time(LEASE + SECOND)
+
+        assert names(queue.take(worker="w2")) == ["a", "b", "c", "d"]
+
+    def test_what_was_settled_does_not_come_back(self, queue: DrivenQueue) -> None:
+        """A lease that runs out gives back what it still holds."""
+        queue.send("a", "b", "c")
+        a, b, _ = queue.take(3, worker="w1")
+        queue.settle(a)
+        queue.settle(b, SettleAs.RETRY, delay=LEASE * 10)
+
+        queue.pass_time(LEASE + SECOND)
+
+        assert [(item.uuid, item.crashes) for item in queue.take(worker="w2")] == [("c", 1)]
+
+    @pytest.mark.parametrize("limit", [1, 3])
+    def test_a_message_that_crashes_too_often_gets_the_verdict_dead(self, queue: DrivenQueue, limit: int) -> None:
+        """A message that kills its workers must not kill them all; it is leased out once more, to be ended."""
+        queue.send("a")
+        for crashes in range(limit):
+            delivery = queue.take_one(max_deliveries=limit)
+            assert (delivery.crashes, delivery.verdict) == (crashes, None)
+            queue.pass_time(LEASE + SECOND)
+
+        delivery = queue.take_one(max_deliveries=limit)
+
+        assert (delivery.crashes, delivery.verdict) == (limit, Verdict.DEAD)
+
+    def test_a_broker_never_ends_a_message_itself(self, queue: DrivenQueue) -> None:
+        """The end must be recorded first, so a worker has to hear of it; if that one dies too, the next does."""
+        queue.send("a")
+        queue.take_one()
+        queue.pass_time(LEASE + SECOND)
+        queue.lease(0, max_deliveries=1)
+        assert queue.standing("a") is Standing.ENDING
+
+        assert queue.take_one(max_deliveries=1).verdict is Verdict.DEAD
+        queue.pass_time(LEASE + SECOND)
+
+        delivery = queue.take_one(max_deliveries=1)
+        assert delivery.verdict is Verdict.DEAD
+        assert queue.settle(delivery, SettleAs.DEAD, reason="crashed") is Answer.OK
+        assert queue.counts().dead == 1
+
+    def test_housekeeping_alone_ends_leases(self, queue: DrivenQueue) -> None:
+        """`count` 0 is enough: full workers keep the queue in order too."""
+        queue.send("a")
+        queue.take_one(worker="w1")
+        queue.pass_time(LEASE + SECOND)
+
+        assert queue.lease(0, worker="w2").more
+        assert queue.standing("a") is Standing.PENDING
+
+    def test_a_repeated_call_does_not_bring_back_what_ran_out(self, queue: DrivenQueue) -> None:
+        """The lease is over; another may hold the message."""
+        queue.send("a")
+        queue.lease(worker="w1", call=1)
+        queue.pass_time(LEASE + SECOND)
+        second = queue.take_one(worker="w2")
+
+        assert queue.lease(worker="w1", call=1).deliveries == ()
+        assert queue.extend(second.token)[0].alive
+
+    def test_many_leases_end_together(self, queue: DrivenQueue) -> None:
+        """However many messages a dead worker held: all come back, each once, a worker's few calls later."""
+        uuids = [f"t{number}" for number in range(1_234)]
+        queue.send(*uuids)
+        queue.take(1_234, worker="w1")
+
+        queue.pass_time(LEASE + SECOND)
+
+        assert sorted(names(queue.take(2_000, worker="w2"))) == sorted(uuids)
+
+
+class OutageLaws(BrokerCase):
+    """`Queueing.lease`: when the whole store was away."""
+
+    def test_an_outage_ends_no_lease(self, queue: DrivenQueue, clock: ManualClock) -> None:
+        """Its holders live and could not extend: running everything twice after each outage is no recovery."""
+        queue.send("a")
+        delivery = queue.take_one(worker="w1")
+
+        clock.advance(LEASE * 3)
+
+        assert queue.take(worker="w2") == []
+        queue.pass_time(LEASE - SECOND)
+        assert queue.take(worker="w2") == []
+        assert queue.extend(delivery.token)[0].alive
+        assert queue.settle(delivery) is Answer.OK
+
+    def test_what_ends_after_an_outage_is_no_crash(self, queue: DrivenQueue, clock: ManualClock) -> None:
+        """Three outages would make healthy messages dead."""
+        queue.send("a")
+        queue.take_one(worker="w1", max_deliveries=1)
+        clock.advance(LEASE * 3)
+        assert queue.take(worker="w2", max_deliveries=1) == []
+
+        queue.pass_time(LEASE + SECOND)
+        delivery = queue.take_one(worker="w2", max_deliveries=1)
+
+        assert (delivery.crashes, delivery.verdict) == (0, None)
+
+    def test_a_lease_about_to_run_out_is_spared_too(self, queue: DrivenQueue, clock: ManualClock) -> None:
+        """Its holder has missed a heartbeat as well; it gets the same time to come back."""
+        queue.send("a")
+        queue.take_one(worker="w1", max_deliveries=1)
+        clock.advance(LEASE - SECOND)
+
+        assert queue.take(worker="w2", max_deliveries=1) == []
+        queue.pass_time(2 * SECOND)
+        assert queue.take(worker="w2", max_deliveries=1) == []
+        queue.pass_time(LEASE - SECOND)
+        assert queue.take_one(worker="w2", max_deliveries=1).crashes == 0
+
+    @pytest.mark.parametrize("first_call", ["extend", "settle"])
+    def test_whichever_call_comes_first_ends_the_outage(
+        self, queue: DrivenQueue, clock: ManualClock, first_call: str
+    ) -> None:
+        """The first holder to come back must not take the others' time away."""
+        queue.send("a", "b")
+        first, second = queue.take_one(worker="w1"), queue.take_one(worker="w2")
+        clock.advance(LEASE * 3)
+
+        if first_call == "extend":
+            assert queue.extend(first.token)[0].alive
+        else:
+            assert queue.settle(first) is Answer.OK
+
+        assert queue.take(worker="w3") == []
+        assert queue.extend(second.token)[0].alive
+
+    def test_who_came_back_after_an_outage_can_crash_again(self, queue: DrivenQueue, clock: ManualClock) -> None:
+        """Once extended, a lease is like any other."""
+        queue.send("a")
+        delivery = queue.take_one(worker="w1")
+        clock.advance(LEASE * 3)
+        assert queue.extend(delivery.token)[0].alive
+
+        queue.pass_time(LEASE + SECOND)
+
+        assert queue.take_one(worker="w2").crashes == 1
+
+    def test_a_lease_is_spared_once(self, queue: DrivenQueue, clock: ManualClock) -> None:
+        """A queue that is looked at seldom would else never get back what a dead worker held."""
+        queue.send("a")
+        queue.take_one(worker="w1")
+
+        clock.advance(LEASE * 3)
+        assert queue.take(worker="w2") == []
+        clock.advance(LEASE * 3)
+
+        assert names(queue.take(worker="w2")) == ["a"]
+
+    def test_a_short_silence_is_no_outage(self, queue: DrivenQueue, clock: ManualClock) -> None:
+        """Half of the lease and no more: idle workers look that often."""
+        queue.send("a")
+        queue.take_one(worker="w1")
+        clock.advance(LEASE / 2)
+        assert queue.take(worker="w2") == []
+        clock.advance(LEASE / 2)
+        queue.lease(0, worker="w2")
+        clock.advance(MILLISECOND)
+
+        assert queue.take_one(worker="w2").crashes == 1
+
+
+class ExtendLaws(BrokerCase):
+    """`Queueing.extend`."""
+
+    def test_an_extended_lease_lasts(self, queue: DrivenQueue) -> None:
+        """A heartbeat makes it last from then on, as often as it comes."""
+        queue.send("a")
+        delivery = queue.take_one(worker="w1")
+        for _ in range(5):
+            queue.pass_time(LEASE - SECOND)
+            (extension,) = queue.extend(delivery.token)
+            assert (extension.token, extension.alive, extension.canceled) == (delivery.token, True, ())
+            assert queue.take(worker="w2") == []
+
+        queue.pass_time(LEASE + SECOND)
+        assert names(queue.take(worker="w2")) == ["a"]
+
+    def test_an_extension_never_shortens(self, queue: DrivenQueue) -> None:
+        """A heartbeat that was late on its way must not take time away that was given since."""
+        queue.send("a")
+        delivery = queue.take_one(worker="w1")
+
+        assert queue.extend(delivery.token, duration=SECOND)[0].alive
+        queue.pass_time(LEASE - SECOND)
+
+        assert queue.take(worker="w2") == []
+        assert queue.extend(delivery.token)[0].alive
+
+    def test_a_late_extension_is_in_time_while_nobody_has_ended_the_lease(self, queue: DrivenQueue) -> None:
+        """Nobody else has the message: to refuse would only run it twice."""
+        queue.send("a")
+        delivery = queue.take_one()
+        queue.pass_time(LEASE + SECOND)
+
+        assert queue.extend(delivery.token)[0].alive
+        queue.pass_time(LEASE - SECOND)
+        assert queue.take() == []
+
+    def test_a_lease_that_has_ended_cannot_be_extended(self, queue: DrivenQueue) -> None:
+        """Its holder learns it, and does not disturb the one who has the message now."""
+        queue.send("a")
+        first = queue.take_one(worker="w1")
+        queue.pass_time(LEASE + SECOND)
+        second = queue.take_one(worker="w2")
+
+        assert not queue.extend(first.token, duration=LEASE * 10)[0].alive
+
+        assert queue.extend(second.token)[0].alive
+        queue.pass_time(LEASE + SECOND)
+        assert queue.take_one(worker="w3").crashes == 2
+
+    def test_a_lease_that_holds_nothing_is_over(self, queue: DrivenQueue) -> None:
+        """All is settled: there is nothing to keep."""
+        queue.send("a", "b")
+        lease = queue.lease(2)
+        *others, last = lease.deliveries
+        queue.settle_all(others)
+        assert queue.extend(lease.token)[0].alive
+
+        queue.settle(last)
+        assert not queue.extend(lease.token)[0].alive
+
+    def test_tokens_are_answered_in_order(self, queue: DrivenQueue) -> None:
+        """One answer a token, whatever the token is: a wrong one is not an error, and spoils no other."""
+        queue.send("a", "b")
+        first, second = queue.take_one(worker="w1"), queue.take_one(worker="w2")
+        tokens = [second.token, "999:nobody:1", first.token, "x", "", *HOSTILE, second.token]
+
+        extensions = queue.extend(*tokens)
+
+        assert [item.token for item in extensions] == tokens
+        assert [item.alive for item in extensions] == [token in {first.token, second.token} for token in tokens]
+        assert queue.extend() == []
+
+    def test_a_token_is_valid_in_its_queue(self, queue: DrivenQueue, broker: Broker, clock: ManualClock) -> None:
+        """Queues count their leases each for itself; the same token may exist in two."""
+        other = DrivenQueue(broker, clock, "other")
+        queue.send("a")
+        delivery = queue.take_one()
+
+        assert not other.extend(delivery.token)[0].alive
+
+    def test_many_leases_can_be_extended_at_once(self, queue: DrivenQueue) -> None:
+        """A batch may have any size."""
+        uuids = [f"t{number}" for number in range(1_111)]
+        queue.send(*uuids)
+        tokens = [queue.take_one(worker=f"w{number}").token for number in range(1_111)]
+        queue.pass_time(LEASE - SECOND)
+
+        assert all(item.alive for item in queue.extend(*tokens))
+
+        queue.pass_time(2 * SECOND)
+        assert queue.take() == []
