@@ -165,7 +165,12 @@ def _let_lease_run_out(wiring):
 
 def test_a_recorded_end_is_not_run_again_but_settled_with_its_follow_ups(wiring):
     ran: list[Any] = []
-    wiring.registry.add("first", lambda: len([ran.append(1)]) + 6, {})
+
+    def first():
+        ran.append(1)
+        return 7
+
+    wiring.registry.add("first", first, {})
     wiring.send(Signature("first", uuid="t1", on_success=[Signature("second", uuid="t2")]))
     deliveries = wiring.deliveries()
     runnable, _ = deliveries.admit(deliveries.lease("vecna_tasks", 10))
