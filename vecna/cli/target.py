@@ -22,13 +22,13 @@ def load_server(target: str) -> Server:
         target: `package.module:name`; the name may have dots.
 
     Raises:
-        click.BadParameter: no such module or name, or it is no Server.
+        click.UsageError: no such module or name, or it is no Server.
         ConfigError: the module's server cannot be configured.
         SystemExit: the module raised; its traceback was printed.
     """
     module_name, colon, name = target.partition(":")
     if not (colon and _is_dotted(module_name) and _is_dotted(name)):
-        raise click.BadParameter(f"write it as module:name, e.g. app.tasks:server, not {target!r}{_advice(target)}")
+        raise click.UsageError(f"write it as module:name, e.g. app.tasks:server, not {target!r}{_advice(target)}")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
@@ -37,9 +37,9 @@ def load_server(target: str) -> Server:
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise click.BadParameter(f"{module_name} has no {name!r}{_servers_of(module_name, name)}") from None
+            raise click.UsageError(f"{module_name} has no {name!r}{_servers_of(module_name, name)}") from None
     if not isinstance(found, Server):
-        raise click.BadParameter(
+        raise click.UsageError(
             f"{target} is no vecna.Server, but of type {type(found).__qualname__}{_servers_of(module_name, name)}"
         )
     return found
@@ -52,7 +52,7 @@ def _import(name: str) -> ModuleType:
         raise ConfigError(f"{name}: {fault}") from fault
     except Exception as fault:  # noqa: BLE001 - whatever the user's module raises
         if isinstance(fault, ModuleNotFoundError) and fault.name and f"{name}.".startswith(f"{fault.name}."):
-            raise click.BadParameter(
+            raise click.UsageError(
                 f"there is no module {fault.name!r} here: looked in {Path.cwd()} and where Python looks"
             ) from None
         traceback.print_exception(type(fault), fault, _of_the_user(fault.__traceback__))
