@@ -114,9 +114,21 @@ class RetryTaskLater(VecnaError):
 
     Args:
         message: why, for the task's state.
-        delay: how long to wait: a timedelta, or seconds.
+        delay: how long to wait: a timedelta, or seconds; below 0 is at once.
+
+    Raises:
+        InvalidArgument: the delay is of another type, or nothing that a timedelta can be.
     """
 
     def __init__(self, message: str, delay: dt.timedelta | float) -> None:
         super().__init__(message)
-        self.delay = delay if isinstance(delay, dt.timedelta) else dt.timedelta(seconds=delay)
+        try:
+            wait = delay if isinstance(delay, dt.timedelta) else dt.timedelta(seconds=delay)
+        except (OverflowError, TypeError, ValueError):
+            raise InvalidArgument(
+                f"the delay of RetryTaskLater is a timedelta or a number of seconds, not this {type(delay).__name__}"
+            ) from None
+        self.delay = max(wait, dt.timedelta(0))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (*self.args, self.delay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypedDict
 
@@ -10,6 +11,8 @@ from vecna.domain.durations import to_duration, to_instant
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.retry import FIBONACCI, Exponential, Fibonacci, RetryPolicy
+from vecna.domain.shown import quoted, shown
+from vecna.domain.values import MAX_COUNT, check_text
 
 Duration = dt.timedelta | float
 ExceptionClasses = type[BaseException] | Iterable[type[BaseException] | str]
@@ -91,7 +94,7 @@ def _timeout(value: object) -> dt.timedelta:
 
 def _retry_count(value: object) -> int:
     if type(value) is not int or not 0 <= value <= MAX_RETRIES:
-        raise InvalidSignature(f"retry_count must be an int from 0 to {MAX_RETRIES}, not {value!r}")
+        raise InvalidSignature(f"retry_count must be an int from 0 to {MAX_RETRIES}, not {shown(value)}")
     return value
 
 
@@ -100,37 +103,42 @@ def _retry_timeout(value: object) -> dt.timedelta:
 
 
 def _retry(value: object) -> RetryPolicy:
-    if not isinstance(value, Fibonacci | Exponential):
-        raise InvalidSignature(f"retry takes Fibonacci() or Exponential(...), not {type(value).__name__}")
-    return value
+    # Not a subclass: its rule would stay behind when the message travels.
+    if type(value) is Fibonacci or type(value) is Exponential:
+        return value
+    raise InvalidSignature(f"retry takes Fibonacci() or Exponential(...), not {shown(value)}")
 
 
 def _classes(value: object) -> tuple[str, ...]:
     if isinstance(value, type):
         value = (value,)
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InvalidSignature("retry_on and no_retry_on take exception classes")
+        raise InvalidSignature(f"retry_on and no_retry_on take exception classes, not {shown(value)}")
     names: list[str] = []
-    for item in value:
+    for item in itertools.islice(value, MAX_COUNT + 1):
         if isinstance(item, type) and issubclass(item, BaseException):
-            names.append(exception_name(item))
+            name = exception_name(item)
         elif isinstance(item, str) and item:
-            names.append(item)
+            name = str.__str__(item)
         else:
-            raise InvalidSignature(f"retry_on and no_retry_on take exception classes, not {item!r}")
+            raise InvalidSignature(f"retry_on and no_retry_on take exception classes, not {shown(item)}")
+        check_text(name, "the name of an exception class", InvalidSignature)
+        names.append(name)
+    if len(names) > MAX_COUNT:
+        raise InvalidSignature(f"retry_on and no_retry_on take at most {MAX_COUNT} exception classes")
     return tuple(names)
 
 
 def _priority(value: object) -> int:
     if type(value) is not int or not 0 <= value <= 9:
-        raise InvalidSignature(f"priority must be an int from 0 to 9 (9 is served first), not {value!r}")
+        raise InvalidSignature(f"priority must be an int from 0 to 9 (9 is served first), not {shown(value)}")
     return value
 
 
 def _flag(name: str) -> Callable[[object], bool]:
     def check(value: object) -> bool:
         if type(value) is not bool:
-            raise InvalidSignature(f"{name} must be True or False, not {value!r}")
+            raise InvalidSignature(f"{name} must be True or False, not {shown(value)}")
         return value
 
     return check
@@ -172,7 +180,7 @@ def check_options(options: Mapping[str, object]) -> dict[str, Any]:
             target = _SYNONYMS.get(name, name)
             check = _CHECKS.get(target)
             if check is None:
-                raise InvalidSignature(f"unknown option {name!r}: one of {', '.join(sorted(NAMES))}")
+                raise InvalidSignature(f"unknown option {quoted(name)}: one of {', '.join(sorted(NAMES))}")
             final = check(value)
         if target in checked and checked[target] != final:
             raise InvalidSignature(f"{target} is set twice, with different values")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.ids import check_id
+
+#: Places in one group or chain; what every language that reads the message can count to.
+MAX_PLACE: Final = 2**31 - 1
 
 
 @attrs.frozen
@@ -42,10 +47,12 @@ class Position:
         """
         if not isinstance(plain, dict):
             raise InvalidSignature("Position of the message is not an object")
-        node, index, takes = plain.get("Node", ""), plain.get("Index", 0), plain.get("Takes", "")
-        for name in (node, takes):
-            if name != "":
-                check_id(name, "group or chain id", InvalidSignature)
-        if type(index) is not int or index < 0:
-            raise InvalidSignature("Index of the message's Position is not a number of 0 or more")
-        return Position(node, index, takes)
+        node, index, takes = (plain.get(key) for key in ("Node", "Index", "Takes"))
+        index = 0 if index is None else index
+        if type(index) is not int or not 0 <= index <= MAX_PLACE:
+            raise InvalidSignature(f"Index of the message's Position is not a number from 0 to {MAX_PLACE}")
+        return Position(_id(node), index, _id(takes))
+
+
+def _id(value: object) -> str:
+    return "" if value is None or value == "" else check_id(value, "group or chain id", InvalidSignature)

@@ -10,6 +10,7 @@ import attrs
 
 from vecna.domain.durations import LONGEST, to_duration
 from vecna.domain.errors import InvalidArgument, InvalidSignature
+from vecna.domain.shown import shown
 
 
 def fibonacci_after(number: float) -> int:
@@ -43,18 +44,34 @@ class Fibonacci:
         return dt.timedelta(seconds=number)
 
 
-def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise InvalidArgument(f"Exponential's {attribute.name} must be a finite number above 0, not {value!r}")
-
-
-def _share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidArgument(f"Exponential's {attribute.name} must lie between 0 and 1, not {value!r}")
-
-
 def _seconds(value: float | dt.timedelta) -> float:
-    return to_duration(value, "a wait of Exponential").total_seconds()
+    seconds = to_duration(value, "a wait of Exponential").total_seconds()
+    if seconds <= 0:
+        raise InvalidArgument("a wait of Exponential must be above 0")
+    return seconds
+
+
+def _number(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidArgument(f"Exponential's {what} takes a number, not {shown(value)}")
+    try:
+        return float.__float__(value) if isinstance(value, float) else int.__float__(value)
+    except OverflowError:
+        raise InvalidArgument(f"Exponential's {what} of {shown(value)} is out of range") from None
+
+
+def _factor(value: float) -> float:
+    factor = _number(value, "factor")
+    if not math.isfinite(factor) or factor <= 0:
+        raise InvalidArgument(f"Exponential's factor must be a finite number above 0, not {shown(value)}")
+    return factor
+
+
+def _share(value: float) -> float:
+    share = _number(value, "jitter")
+    if not 0 <= share <= 1:
+        raise InvalidArgument(f"Exponential's jitter must lie between 0 and 1, not {shown(value)}")
+    return share
 
 
 @attrs.frozen
@@ -66,12 +83,15 @@ class Exponential:
         factor: what each further wait is multiplied by.
         maximum: the longest wait, seconds or timedelta.
         jitter: share of the wait that chance may take away, 0 (none) to 1 (all).
+
+    Raises:
+        InvalidArgument: one of them is of another type or out of its range.
     """
 
-    base: float = attrs.field(default=1.0, converter=_seconds, validator=_positive)
-    factor: float = attrs.field(default=2.0, validator=_positive)
-    maximum: float = attrs.field(default=3600.0, converter=_seconds, validator=_positive)
-    jitter: float = attrs.field(default=0.5, validator=_share)
+    base: float = attrs.field(default=1.0, converter=_seconds)
+    factor: float = attrs.field(default=2.0, converter=_factor)
+    maximum: float = attrs.field(default=3600.0, converter=_seconds)
+    jitter: float = attrs.field(default=0.5, converter=_share)
 
     def wait(self, retry: int, start: dt.timedelta, chance: float) -> dt.timedelta:
         """How long to wait before the `retry`-th repeat; never less than `retry_timeout`.
@@ -114,8 +134,12 @@ def policy_from_plain(plain: object) -> RetryPolicy:
         if plain.get("Kind") == "exponential":
             try:
                 return Exponential(
-                    **{key.lower(): plain[key] for key in ("Base", "Factor", "Maximum", "Jitter") if key in plain}
+                    **{
+                        key.lower(): plain[key]
+                        for key in ("Base", "Factor", "Maximum", "Jitter")
+                        if plain.get(key) is not None
+                    }
                 )
-            except (InvalidArgument, TypeError) as exc:
+            except InvalidArgument as exc:
                 raise InvalidSignature(f"Retry of the message: {exc}") from None
     raise InvalidSignature("Retry of the message is neither fibonacci nor exponential")
