@@ -1,0 +1,1 @@
+"""Small programs that use vecna. Each runs by itself: `python -m examples.hello`."""
