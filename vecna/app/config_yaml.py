@@ -52,6 +52,8 @@ def parse_yaml(content: bytes, path: Path, checks: Mapping[str, Check]) -> dict[
             return _Reader(loader, path, checks).read(root) if root else {}
         finally:
             loader.dispose()
+    except ConfigError:
+        raise
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path}: is not UTF-8 (byte {fault.start})") from None
     except yaml.MarkedYAMLError as fault:
@@ -60,7 +62,7 @@ def parse_yaml(content: bytes, path: Path, checks: Mapping[str, Check]) -> dict[
         # Only what is wrong, not the text around it: there may be a password in it.
         problem = re.sub(r"'[^']{4,}'", "...", fault.problem or "it cannot be understood")
         raise ConfigError(f"{where}: is not YAML: {problem}") from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, OverflowError):  # the latter: an escape such as "\\UFFFFFFFF"
         raise ConfigError(f"{path}: is not YAML: it contains a character that is not allowed") from None
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply") from None

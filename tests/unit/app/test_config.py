@@ -6,6 +6,8 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vecna.app.config import Config, RedisConfig
 from vecna.app.config_checks import hint, redact
@@ -214,6 +216,13 @@ def test_passwords_are_not_printed() -> None:
 )
 def test_a_url_is_printed_only_as_far_as_it_is_understood(url: str, printed: str) -> None:
     assert redact(url) == printed
+
+
+@given(st.text(), st.text(), st.sampled_from(["redis", "rediss", "redis+socket"]))
+def test_no_user_part_is_ever_printed(user: str, secret: str, scheme: str) -> None:
+    printed = redact(f"{scheme}://{user}:{SECRET}{secret}@localhost:6379/0")
+
+    assert SECRET not in printed
 
 
 def test_equal_settings_are_equal_and_have_no_hash() -> None:

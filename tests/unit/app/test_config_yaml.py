@@ -1,9 +1,12 @@
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from vecna.app.config import Config
-from vecna.app.config_yaml import MAX_BYTES
+from vecna.app.config import CHECKS, Config
+from vecna.app.config_yaml import MAX_BYTES, parse_yaml
 from vecna.domain.errors import ConfigError
 
 URL = "redis://localhost:6379/0"
@@ -133,7 +136,9 @@ def test_a_byte_order_mark_is_no_fault(file: Path) -> None:
         ("broker: !!python/object/apply:os.getcwd []", "line 1: broker must be .*, not a list"),
         ("broker: !!python/name:os.getcwd x", "line 1: is not YAML: could not determine a constructor"),
         ("broker: \x07", "config.yml: is not YAML: it contains a character that is not allowed"),
-        ("[" * 100_000, "config.yml: is nested too deeply"),
+        ('broker: "\\UFFFFFFFF"', "config.yml: is not YAML: it contains a character that is not allowed"),
+        ('broker: "redis://\\ud800"', "line 1: broker contains a space or control character"),
+        ("[" * 5_000, "config.yml: is nested too deeply"),
         (b"broker: \xff\xfe", "config.yml: is not UTF-8 (byte 8)".replace("(", r"\(").replace(")", r"\)")),
         ("#" * (MAX_BYTES + 1), f"config.yml: is larger than {MAX_BYTES} bytes"),
     ],
@@ -146,6 +151,40 @@ def test_a_bad_file_is_refused_naming_file_and_line(file: Path, text: str | byte
     assert str(caught.value).startswith(str(file))
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+FRAGMENTS = [
+    *(
+        "broker",
+        "redis",
+        "lease",
+        ": ",
+        "\n",
+        "  ",
+        "\t",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "? ",
+        "<<",
+        "---",
+        "%YAML 1.1",
+        "#",
+    ),
+    *("&a ", "*a", "!!int ", "!!float ", "!!bool ", "!!timestamp ", "!!binary ", "!!set ", "!x ", '"', "'", "|", ">"),
+    *("\\U", "\\x", "FFFFFFFF", "1:30", "0b", "0x", "1_0", "2026-01-01", "99-99", ".inf", "~", "-", "12", "redis://h"),
+]
+
+
+@given(st.binary(max_size=60) | st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join).map(str.encode))
+@example(b'lease: !!int "0x"')
+@example(b"lease: !!timestamp 2026-99-99")
+def test_whatever_a_file_holds_it_is_read_or_refused(content: bytes) -> None:
+    with contextlib.suppress(ConfigError):
+        found = parse_yaml(content, Path("c.yml"), CHECKS)
+        assert set(found) <= set(CHECKS)
 
 
 def test_aliases_cost_nothing(file: Path) -> None:
