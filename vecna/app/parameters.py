@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, get_args, get_origin
 
-from vecna.app.rebuild import Rebuild, rebuilder
+from vecna.app.rebuild import Misfit, Rebuild, Unbuildable, rebuilder
 from vecna.domain.errors import InvalidArgument
 
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -153,7 +153,7 @@ class Parameters:
     def _built(self, name: str, build: Rebuild, value: object) -> Any:
         try:
             return build(value)
-        except InvalidArgument as exc:
+        except Misfit as exc:
             raise InvalidArgument(f"{self._name}(): argument {name!r} {exc}") from None
 
     @functools.cached_property
@@ -186,7 +186,10 @@ class Parameters:
                 f"{self._name}(): the annotation {resolved.text!r} of {name!r} cannot be resolved: "
                 "import what it names where the program runs, not for the type checker only"
             )
-        return rebuilder(resolved)
+        try:
+            return rebuilder(resolved)
+        except Unbuildable as exc:
+            raise InvalidArgument(f"{self._name}(): {name!r} {exc}") from exc
 
 
 def resolve(fn: Callable[..., Any], annotation: object) -> Any:

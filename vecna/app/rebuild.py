@@ -2,81 +2,143 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import datetime as dt
-import decimal
 import inspect
 import typing
-import uuid
-from collections.abc import Callable
-from pathlib import PurePath
-from typing import Any, Final
-
-import cattrs
-import msgspec
+from collections.abc import Callable, Hashable
+from typing import Any, Final, get_args
 
 from vecna.domain.errors import InvalidArgument
 
+#: Turns a plain value into one of an annotated type, or raises Misfit.
 Rebuild = Callable[[Any], Any]
-_AS_IT_IS: Final = (Any, object, inspect.Parameter.empty)
+#: What any value fits as it is.
+_ANYTHING: Final = (Any, object, Hashable, inspect.Parameter.empty)
+
+
+class Misfit(Exception):
+    """A plain value does not fit an annotation. Says what was expected and what kind came, never the value.
+
+    Attributes:
+        text: what is wrong, e.g. `takes an int, not a str`.
+        path: where in the value, e.g. `.items[3].price`; "" for the value itself.
+    """
+
+    def __init__(self, text: str, path: str = "") -> None:
+        super().__init__(text, path)
+        self.text = text
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"at {self.path} {self.text}" if self.path else self.text
+
+    def inside(self, step: str) -> Misfit:
+        """The same, seen from the value around it."""
+        return Misfit(self.text, f"{step}{self.path}")
+
+
+class Unbuildable(InvalidArgument):
+    """An annotation names a type that cannot be rebuilt from JSON."""
+
+
+def misfit(expected: str, value: object) -> Misfit:
+    """The Misfit of a value of the wrong kind."""
+    kind = "None" if value is None else f"a {type(value).__name__}"
+    return Misfit(f"takes {expected}, not {kind}")
+
+
+def named(annotation: Any) -> str:
+    """How an error calls a type."""
+    if annotation is None or annotation is type(None):
+        return "None"
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__qualname__
+    return str(annotation).replace("typing.", "")
 
 
 def rebuilder(annotation: Any) -> Rebuild | None:
-    """What turns a plain value into one of the annotated type; None if any value will do as it is.
+    """What turns plain values into values of the annotated type; None if any value will do as it is.
 
-    Raises (what is returned):
-        InvalidArgument: the value does not fit; says what was expected, never the value.
+    Raises:
+        Unbuildable: there are no values of this type that JSON could give.
     """
-    if annotation in _AS_IT_IS or isinstance(annotation, typing.TypeVar):
+    if is_simple(annotation):
+        return _SIMPLE[annotation]
+    if takes_anything(annotation):
         return None
-    if annotation is None:
-        annotation = type(None)
+    # A module of its own: whoever uses JSON's own types only does not load cattrs.
+    from vecna.app.rebuild_types import build_rebuilder
 
-    def build(value: Any) -> Any:
-        try:
-            return _converter.structure(value, annotation)
-        except Exception:  # noqa: BLE001  # cattrs and the user's own classes raise anything
-            raise InvalidArgument(f"takes {_name(annotation)}, not {type(value).__name__}") from None
-
-    return build
+    return build_rebuilder(annotation)
 
 
-def _name(annotation: Any) -> str:
-    return getattr(annotation, "__name__", None) or str(annotation)
+def is_simple(annotation: Any) -> bool:
+    """Whether it is one of JSON's own types."""
+    return annotation is None or (isinstance(annotation, type) and annotation in _SIMPLE)
 
 
-def _exactly(kind: type) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, _: Any) -> Any:
-        if type(value) is not kind:
-            raise TypeError(f"expected {kind.__name__}")
+def takes_anything(annotation: Any) -> bool:
+    """Whether values are left as they are: no annotation, Any, object, a type variable, a protocol."""
+    return (
+        any(annotation is one for one in _ANYTHING)
+        or isinstance(annotation, typing.TypeVar | typing.ParamSpecArgs | typing.ParamSpecKwargs)
+        or getattr(annotation, "_is_protocol", False) is True
+    )
+
+
+def _int(value: Any) -> Any:
+    if type(value) is int:
         return value
-
-    return hook
-
-
-def _float(value: Any, _: Any) -> float:
-    if type(value) is not float and type(value) is not int:
-        raise TypeError("expected float")
-    return float(value)
+    raise misfit("an int", value)
 
 
-def _bytes(value: Any, _: Any) -> bytes:
-    if type(value) is list:  # []uint8
-        return bytes(value)
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise TypeError("expected base64") from exc
+def _float(value: Any) -> Any:
+    if type(value) is float:
+        return value
+    if type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            raise Misfit("takes a float; an int came that is too large for one") from None
+    raise misfit("a float", value)
 
 
-_converter = cattrs.Converter()
-for _kind in (int, bool, str):
-    _converter.register_structure_hook(_kind, _exactly(_kind))
-_converter.register_structure_hook(float, _float)
-_converter.register_structure_hook(bytes, _bytes)
-for _scalar in (dt.datetime, dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.Decimal):
-    _converter.register_structure_hook(_scalar, lambda value, kind: msgspec.convert(value, kind))
-_converter.register_structure_hook_func(
-    lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), lambda value, kind: kind(value)
-)
+def _bool(value: Any) -> Any:
+    if type(value) is bool:
+        return value
+    raise misfit("a bool", value)
+
+
+def _str(value: Any) -> Any:
+    if type(value) is str:
+        return value
+    raise misfit("a str", value)
+
+
+def _none(value: Any) -> Any:
+    if value is None:
+        return value
+    raise misfit("None", value)
+
+
+def _list(value: Any) -> Any:
+    if type(value) is list:
+        return value
+    raise misfit("a list", value)
+
+
+def _dict(value: Any) -> Any:
+    if type(value) is dict:
+        return value
+    raise misfit("a dict", value)
+
+
+_SIMPLE: Final[dict[Any, Rebuild]] = {
+    int: _int,
+    float: _float,
+    bool: _bool,
+    str: _str,
+    None: _none,
+    type(None): _none,
+    list: _list,
+    dict: _dict,
+}

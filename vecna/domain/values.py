@@ -134,7 +134,8 @@ def _scalar(value: Any, kind: type, depth: int) -> Any:
         return _finite(float.__float__(value))
     if isinstance(value, dt.datetime | dt.time):
         # Not by msgspec: it drops the seconds of a zone's offset.
-        return value.isoformat().replace("+00:00", "Z")
+        text = value.isoformat()
+        return f"{text[:-6]}Z" if text.endswith("+00:00") else text
     if isinstance(value, PurePath):
         return _text(str(value))
     if isinstance(value, _BYTES):
