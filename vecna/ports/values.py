@@ -28,7 +28,13 @@ class Verdict(enum.StrEnum):
 
 
 class Standing(enum.StrEnum):
-    """Where a message stands. ENDING: it has a verdict and waits for a worker that records its end."""
+    """Where a message stands.
+
+    HELD: it waits for the rest of its workflow to be there. ENDING: it has a verdict and waits for a worker that
+    records its end.
+    """
+
+    HELD = "held"
 
     PENDING = "pending"
     DELAYED = "delayed"
@@ -162,13 +168,17 @@ class Settlement:
 
 @attrs.frozen
 class QueueCounts:
-    """How many messages of a queue stand where. `ending`: cancelled, purged or dead, not yet recorded so."""
+    """How many messages of a queue stand where.
+
+    `ending`: cancelled, purged or dead, not yet recorded so. `held`: of workflows that are not all there yet.
+    """
 
     pending: int = 0
     delayed: int = 0
     leased: int = 0
     ending: int = 0
     dead: int = 0
+    held: int = 0
 
 
 @attrs.frozen

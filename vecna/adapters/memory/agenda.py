@@ -36,6 +36,9 @@ class Agenda(Generic[K]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
     def __getitem__(self, key: K) -> dt.datetime:
         return self._entries[key][0]
 

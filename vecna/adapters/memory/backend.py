@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from vecna.adapters.memory.agenda import Agenda, after
+from vecna.adapters.memory.plans import MemoryPlans, PlanStore
 from vecna.domain.ids import check_id
 from vecna.domain.state import TaskState
 from vecna.ports.backend import Backend, Listener
@@ -23,6 +24,14 @@ class Records:
         self.ended_at: OrderedDict[str, dt.datetime] = OrderedDict()  # ends that were never released, oldest first
         self.expiry: Agenda[str] = Agenda()  # ends that were released
         self.listeners: dict[str, dict[MemoryListener, None]] = {}
+        self.plans = PlanStore()
+
+    def tell(self, uuids: Sequence[str]) -> None:
+        """Tell who listens that these have ended."""
+        with self.lock:
+            for uuid in uuids:
+                for listener in self.listeners.get(uuid, ()):
+                    listener.hear(uuid)
 
     def read(self, uuid: str) -> TaskState | None:
         """What is recorded for an id."""
@@ -63,7 +72,7 @@ class Records:
             del self.by_id[uuid]
 
 
-class MemoryBackend(Backend):
+class MemoryBackend(MemoryPlans, Backend):
     """Keeps states in this process, and only as long as it lives.
 
     Args:
@@ -74,6 +83,7 @@ class MemoryBackend(Backend):
     def __init__(self, clock: Clock, store: Records | None = None) -> None:
         self._clock = clock
         self._store = Records() if store is None else store
+        super().__init__(clock, self._store.plans, self._store.tell)
 
     def put_states(self, states: Sequence[TaskState]) -> list[TaskState]:
         """See `vecna.ports.States`."""

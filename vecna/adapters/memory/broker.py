@@ -7,9 +7,11 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from vecna.adapters.memory.queue import Held, Queue, Queues
+from vecna.adapters.memory.held import Held
+from vecna.adapters.memory.queue import Queue, Queues
+from vecna.adapters.memory.staging import MemoryStaging, check_message
 from vecna.adapters.memory.waiter import MemoryWaiter
-from vecna.domain.errors import InvalidArgument, InvalidSignature
+from vecna.domain.errors import InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
@@ -33,7 +35,7 @@ T = TypeVar("T")
 _ENDS = frozenset({SettleAs.DONE, SettleAs.DEAD})
 
 
-class MemoryBroker(Broker):
+class MemoryBroker(MemoryStaging, Broker):
     """Keeps messages in this process, and only as long as it lives.
 
     Args:
@@ -43,9 +45,7 @@ class MemoryBroker(Broker):
     """
 
     def __init__(self, clock: Clock, store: Queues | None = None, *, dead_letter_limit: int = 10_000) -> None:
-        self._clock = clock
-        self._store = Queues() if store is None else store
-        self._lock = self._store.lock
+        super().__init__(clock, Queues() if store is None else store)
         self._dead_letter_limit = dead_letter_limit
 
     # -- Queueing ----------------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class MemoryBroker(Broker):
     def enqueue(self, messages: Sequence[Message]) -> list[bool]:
         """See `vecna.ports.Queueing`."""
         for message in messages:
-            _check_message(message)
+            check_message(message)
         with self._lock:
             now = self._clock.now()
             return self._enqueue([(message, now) for message in messages], now)
@@ -112,7 +112,7 @@ class MemoryBroker(Broker):
         for settlement in settlements:
             check_id(settlement.uuid, "task id")
             for message in settlement.follow_ups:
-                _check_message(message)
+                check_message(message)
         with self._lock:
             found, now = self._store.queue(queue), self._clock.now()
             found.touch(now)
@@ -175,6 +175,7 @@ class MemoryBroker(Broker):
                 leased=sum(len(lease.messages) for lease in found.leases.values()),
                 ending=len(found.ending),
                 dead=len(found.dead),
+                held=sum(len(hold.messages) for hold in found.holds.values()),
             )
 
     def get_pending_tasks(self, queue: str, *, limit: int | None = None, offset: int = 0) -> list[Signature]:
@@ -230,13 +231,6 @@ class MemoryBroker(Broker):
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def _check_message(message: Message) -> None:
-    check_id(message.uuid, "task id")
-    check_id(message.queue, "queue name")
-    if not 0 <= message.priority <= 9:
-        raise InvalidArgument(f"priority {message.priority} of task {message.uuid} is not allowed: use 0 to 9")
 
 
 def _page(items: Iterable[T], limit: int | None, offset: int) -> list[T]:

@@ -11,11 +11,9 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 
-import attrs
-
 from vecna.adapters.memory.agenda import Agenda, after
 from vecna.adapters.memory.bell import Bell
-from vecna.domain.decide import Attempts
+from vecna.adapters.memory.held import Call, Held, HeldLease, Hold
 from vecna.domain.message import Message
 from vecna.ports.values import (
     Answer,
@@ -34,43 +32,6 @@ _MEMORY_OF_CALLS = dt.timedelta(days=1)
 _NOTHING = dt.timedelta(0)
 
 
-@attrs.define(eq=False)
-class Held:
-    """A message that the queue holds, and what has happened to it."""
-
-    message: Message
-    enqueued_at: dt.datetime
-    due_at: dt.datetime | None
-    standing: Standing = Standing.PENDING
-    attempts: Attempts = Attempts()
-    crashes: int = 0
-    verdict: Verdict | None = None
-    flagged: bool = False  # cancelled while leased
-    token: str = ""  # of the lease that holds it
-    settled: tuple[str, SettleAs] | None = None  # how the last lease ended, to know a repeated call
-    reason: str = ""
-    died_at: dt.datetime | None = None
-
-
-@attrs.define(eq=False)
-class HeldLease:
-    """A lease and the messages that it still holds, in the order in which they were delivered."""
-
-    number: int
-    token: str
-    messages: dict[str, Held]
-    spared: bool = False  # an outage made it last longer; nobody has extended it since
-
-
-@attrs.define(eq=False)
-class Call:
-    """The newest lease call of one worker."""
-
-    number: int
-    token: str
-    made_at: dt.datetime
-
-
 class Queue:
     """The messages of one queue."""
 
@@ -82,6 +43,8 @@ class Queue:
         self.ending: OrderedDict[str, Held] = OrderedDict()
         self.delayed: Agenda[str] = Agenda()
         self.dead: OrderedDict[str, Held] = OrderedDict()
+        self.holds: OrderedDict[str, Hold] = OrderedDict()  # of workflows that are not all there; oldest first
+        self.codes: dict[str, dict[str, Held]] = {}  # shared codes
         self.leases: dict[str, HeldLease] = {}
         self.deadlines: Agenda[str] = Agenda()  # of leases, by token
         self.outbox: deque[tuple[Message, dt.datetime]] = deque()  # follow-ups for other queues, since when
@@ -94,8 +57,15 @@ class Queue:
 
     # -- accepting ---------------------------------------------------------------------------------------------------
 
-    def accept(self, message: Message, now: dt.datetime, since: dt.datetime | None = None) -> bool:
-        """Take a message in, unless its id is here. `since`: when the broker accepted it, if that was earlier."""
+    def accept(self, message: Message, now: dt.datetime, since: dt.datetime | None = None, hold: str = "") -> bool:
+        """Take a message in, unless its id is here.
+
+        Args:
+            message: what to take in.
+            now: the time.
+            since: when the broker accepted it, if that was earlier.
+            hold: hold it back under this name.
+        """
         self.known = True
         if message.uuid in self.messages:
             return False
@@ -105,8 +75,41 @@ class Queue:
             due = counted if due is None else max(due, counted)
         held = Held(message, accepted, due)
         self.messages[message.uuid] = held
-        self._wait_until(held, due, now)
+        if message.code:
+            self.codes.setdefault(message.code, {})[message.uuid] = held
+        if hold:
+            held.standing, held.hold = Standing.HELD, hold
+            if hold not in self.holds:
+                self.holds[hold] = Hold(now)
+            self.holds[hold].messages[message.uuid] = held
+        else:
+            self._wait_until(held, due, now)
         return True
+
+    def unstage(self, hold: str, now: dt.datetime, limit: int, *, canceled: bool) -> int:
+        """Let messages that were held go; how many still are."""
+        kept = self.holds.get(hold)
+        if kept is None:
+            return 0
+        for _ in range(min(limit, len(kept.messages))):
+            _, held = kept.messages.popitem(last=False)
+            if canceled:
+                self._to_ending(held, Verdict.CANCELED)
+            else:
+                self._wait_until(held, held.due_at, now)
+        if not kept.messages:
+            del self.holds[hold]
+        return len(kept.messages)
+
+    def drop(self, held: Held) -> None:
+        """Forget a message that is over."""
+        message = held.message
+        del self.messages[message.uuid]
+        if message.code:
+            sharing = self.codes[message.code]
+            del sharing[message.uuid]
+            if not sharing:
+                del self.codes[message.code]
 
     def _wait_until(self, held: Held, due: dt.datetime | None, now: dt.datetime) -> None:
         """Delayed until `due`; at once pending, behind the others of its priority, if that has come."""
@@ -284,13 +287,13 @@ class Queue:
         held = self._drop_lease(settlement)
         match settlement.settle:
             case SettleAs.DONE:
-                del self.messages[settlement.uuid]
+                self.drop(held)
             case SettleAs.DEAD:
                 held.standing = Standing.DEAD
                 held.reason, held.died_at = settlement.reason, now
                 self.dead[settlement.uuid] = held
                 while len(self.dead) > dead_letter_limit:
-                    del self.messages[self.dead.popitem(last=False)[0]]
+                    self.drop(self.dead.popitem(last=False)[1])
             case SettleAs.RETRY:
                 held.attempts = settlement.attempts
                 if held.flagged or held.verdict:
@@ -335,6 +338,11 @@ class Queue:
             del self.pending[held.message.priority][uuid]
         elif held.standing is Standing.DELAYED:
             self.delayed.discard(uuid)
+        elif held.standing is Standing.HELD:
+            hold = self.holds[held.hold]
+            del hold.messages[uuid]
+            if not hold.messages:
+                del self.holds[held.hold]
         if held.standing is not Standing.ENDING:
             self._to_ending(held, Verdict.CANCELED)
         return Canceling.CANCELED
