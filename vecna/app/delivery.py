@@ -154,6 +154,7 @@ class Deliveries:
             extensions = self._wiring.broker.extend(queue, tokens, dt.timedelta(seconds=lease))
             for hold, extension in zip(group, extensions, strict=True):
                 told += _extended(hold, extension, started + lease * (1 - _MARGIN))
+        self._say_lost([item for item in told if item.stopping == LOST])
         return told
 
     def notes(self, items: Iterable[Item]) -> list[TaskState]:
@@ -162,7 +163,9 @@ class Deliveries:
         for item in items:
             if item.over or item.outcome is not None or item.decision is not None or item.hold.lost:
                 continue
-            item.noted = State.RECEIVED if item.started is None else State.STARTED
+            item.noted = State.RECEIVED  # before the look: a start after the look sees it, and has it noted again
+            if item.started is not None:
+                item.noted = State.STARTED
             position = item.signature.position
             states.append(
                 TaskState(
@@ -203,7 +206,7 @@ class Deliveries:
                     item.answer, item.over = Answer.LOST, True
             self._finisher.finish(items, notes)
         finally:
-            self._let_go([item for item in items if item.over])
+            self._drop([item for item in items if item.over])
 
     def give_back(self, items: Iterable[Item]) -> list[Item]:
         """Mark items to go back to the head of their queue; `finish` them then. Those at their end are left out."""
@@ -212,20 +215,30 @@ class Deliveries:
             item.decision = Returned()
         return marked
 
-    def _let_go(self, items: Sequence[Item]) -> None:
+    def let_go(self, items: Sequence[Item]) -> None:
+        """Forget items without settling them; their leases run out when nothing else is held under them."""
+        for item in items:
+            item.over = True
+        self._drop(items)
+
+    def _drop(self, items: Sequence[Item]) -> None:
         with self._lock:
             for item in items:
                 if item.hold.items.pop(item.uuid, None) is not None:
                     self._held -= 1
                     if not item.hold.items:
                         self._holds.pop((item.hold.queue, item.hold.token), None)
-        lost = [item for item in items if item.answer is Answer.LOST and not isinstance(item.decision, Returned)]
+        self._say_lost([item for item in items if item.answer is Answer.LOST and item.stopping != LOST])
+
+    def _say_lost(self, items: Sequence[Item]) -> None:
+        """One line, when it is known, of runs whose outcome will not count."""
+        lost = [item for item in items if item.started is not None]
         if lost:
             some = ", ".join([f"{item.name} {item.uuid}" for item in lost[:5]])
             more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
             log.warning(
-                f"worker {self._worker} had lost the lease of {some}{more} when the run ended: the outcome is "
-                "discarded; another worker has run the task, or will",
+                f"worker {self._worker} has lost the lease of {some}{more}: the outcome is discarded; another worker "
+                "has run the task, or will",
                 worker=self._worker,
                 task_uuids=[item.uuid for item in lost[:5]],
             )

@@ -166,6 +166,7 @@ class Runner:
         if item.context is not None:
             item.context.detach()
         item.elapsed = self._clock.monotonic() - item.started
+        item.ended = True
         return item.complete(outcome, exception, self._clock.now())
 
     def _returned(self, task: AnyTask, value: object) -> Result:

@@ -118,6 +118,7 @@ class Item:
         noted: the last state short of an end that was written for it.
         stopping: why this worker has told its run to stop; "" if it has not.
         elapsed: seconds that its run took.
+        ended: its run has come back, even if its outcome was said before.
         claim: one ticket for whoever may say how a run with a `timeout` ended; None without one.
     """
 
@@ -142,6 +143,7 @@ class Item:
     noted: State = State.PENDING
     stopping: str = ""
     elapsed: float = 0.0
+    ended: bool = False
     claim: list[None] | None = None
 
     @property

@@ -313,7 +313,7 @@ def test_the_outcome_of_a_lost_lease_is_discarded_with_one_log_line(wiring, capl
 
     assert wiring.backend.get_state("t1") is None
     assert (items[0].answer, deliveries.held) == (Answer.LOST, 0)
-    assert [record.message for record in caplog.records if "lost the lease" in record.message].__len__() == 1
+    assert [record.message for record in caplog.records if "has lost the lease" in record.message].__len__() == 1
     assert "seven t1" in caplog.text
     other.finish(others)
     assert wiring.state("t1").worker == "fast"

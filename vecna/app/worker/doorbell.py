@@ -1,0 +1,89 @@
+"""Hearing of new work: one thread that waits at the broker, as long as there is a free slot."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from vecna.app.config import Config
+from vecna.app.worker.outage import Outage
+from vecna.ports.broker import Waiter
+from vecna.ports.clock import Clock
+
+_SOURCE = "waiting for work"
+
+
+class Doorbell:
+    """Waits while it is armed, and rings once for each return from waiting.
+
+    Args:
+        waiter: of the broker.
+        queues: what to wait for.
+        config: settings.
+        clock: time.
+        outage: whom to tell of calls that fail.
+        ring: called when one of the queues may have work.
+    """
+
+    def __init__(
+        self,
+        waiter: Waiter,
+        queues: Sequence[str],
+        config: Config,
+        clock: Clock,
+        outage: Outage,
+        ring: Callable[[], None],
+    ) -> None:
+        self._waiter = waiter
+        self._queues = queues
+        self._config = config
+        self._clock = clock
+        self._outage = outage
+        self._ring = ring
+        self._armed = threading.Event()
+        self._pause = threading.Event()
+        self._waiting = False
+        self._stopping = False
+        outage.wakes(self._pause)
+
+    def arm(self) -> None:
+        """Wait for work, until it rings."""
+        self._armed.set()
+
+    def disarm(self) -> None:
+        """Leave new work to other workers: there is no free slot."""
+        if self._armed.is_set():
+            self._armed.clear()
+            if self._waiting:
+                self._waiter.wake()
+
+    def stop(self) -> None:
+        """End the loop."""
+        self._stopping = True
+        self._armed.set()
+        self._pause.set()
+        self._waiter.close()
+
+    def loop(self) -> None:
+        """What its thread runs."""
+        while True:
+            self._clock.wait(self._armed)
+            if self._stopping:
+                return
+            try:
+                self._waiting = True
+                self._waiter.wait(self._queues, self._config.poll_interval)
+            except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
+                if self._stopping:
+                    return
+                self._pause.clear()
+                self._clock.wait(self._pause, self._outage.failed(_SOURCE, exc))
+                continue
+            finally:
+                self._waiting = False
+            self._outage.ok(_SOURCE)
+            if self._stopping:
+                return
+            # Also when it was disarmed meanwhile: then a wake-up may have been meant for another worker.
+            self._armed.clear()
+            self._ring()

@@ -1,0 +1,209 @@
+"""Group commit: what has ended while one flush was under way goes with the next."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from vecna import log
+from vecna.app.delivery import Deliveries
+from vecna.app.delivery_values import Item
+from vecna.app.worker.outage import Outage
+from vecna.domain.decide import Failed, Succeeded
+from vecna.domain.errors import BrokerUnavailable
+from vecna.ports.clock import Clock
+
+#: Items and bytes of one flush.
+MOST_ITEMS: Final = 500
+MOST_BYTES: Final = 1024 * 1024
+#: Seconds for which RECEIVED and STARTED are held back: most ends overtake them.
+HELD_BACK: Final = 0.010
+#: Seconds between two writings of progress alone.
+BETWEEN_NOTES: Final = 0.050
+#: How often something else than an outage may break a flush before the item that does it is let go of.
+MOST_FAULTS: Final = 3
+_SOURCE: Final = "recording"
+_encode = msgspec.json.Encoder().encode
+
+
+class Flusher:
+    """Finishes items, in batches, in one thread. `add`, `extend`, `expect` and `note` from any thread.
+
+    Args:
+        deliveries: the steps.
+        outage: whom to tell of calls that fail.
+        clock: time.
+        flushed: called in the thread with the items that are over after each flush.
+    """
+
+    def __init__(
+        self, deliveries: Deliveries, outage: Outage, clock: Clock, flushed: Callable[[list[Item]], None]
+    ) -> None:
+        self._deliveries = deliveries
+        self._outage = outage
+        self._clock = clock
+        self._flushed = flushed
+        self._ended: deque[Item] = deque()
+        self._fresh: deque[Item] = deque()  # by the time of their lease
+        self._dirty: dict[Item, None] = {}
+        self._noted_at = clock.monotonic() - BETWEEN_NOTES
+        self._batch: dict[Item, None] = {}  # under way, or to be tried again
+        self._faults: dict[Item, int] = {}
+        self._wake = threading.Event()
+        self._asleep = False
+        self._stopping = False
+        self._giving_up = False
+        outage.wakes(self._wake)
+
+    def add(self, item: Item) -> None:
+        """Finish an item."""
+        self._ended.append(item)
+        if self._asleep:
+            self._wake.set()
+
+    def extend(self, items: Iterable[Item]) -> None:
+        """Finish items."""
+        self._ended.extend(items)
+        if self._asleep:
+            self._wake.set()
+
+    def expect(self, items: Iterable[Item]) -> None:
+        """Say of items what becomes of them, if that takes longer than `HELD_BACK`."""
+        self._fresh.extend(items)
+
+    def note(self, item: Item) -> None:
+        """Write the progress of an item soon."""
+        if item not in self._dirty:
+            self._dirty[item] = None
+            if self._asleep:
+                self._wake.set()
+
+    def next_note(self) -> float | None:
+        """When, by the monotonic clock, the next item has been held back long enough; `wake` it then."""
+        try:
+            return self._fresh[0].leased + HELD_BACK
+        except IndexError:
+            return None
+
+    def wake(self) -> None:
+        """Look for what is to be done."""
+        self._wake.set()
+
+    def stop(self, *, give_up: bool = False) -> None:
+        """End the loop when all is flushed; with `give_up` also if it cannot be."""
+        self._stopping = True
+        self._giving_up = self._giving_up or give_up
+        self._wake.set()
+
+    def loop(self) -> None:
+        """What its thread runs."""
+        while True:
+            self._gather()
+            noted = self._due_notes()
+            if not self._batch and not noted and not self._deliveries.owes:
+                if self._stopping:
+                    return
+                self._sleep()
+                continue
+            pause = self._flush(noted)
+            if pause is None:
+                continue
+            if self._giving_up:
+                return
+            self._wake.clear()
+            self._clock.wait(self._wake, pause)
+
+    def _sleep(self) -> None:
+        self._asleep = True
+        timeout = self._noted_at + BETWEEN_NOTES - self._clock.monotonic() if self._dirty else None
+        # What was added before the flag was up has set no event.
+        if not self._ended and not self._stopping:
+            self._clock.wait(self._wake, timeout)
+        self._asleep = False
+        self._wake.clear()
+
+    def _gather(self) -> None:
+        size = sum(map(_size, self._batch))
+        try:
+            while len(self._batch) < MOST_ITEMS and size < MOST_BYTES:
+                item = self._ended.popleft()
+                if not item.over:
+                    self._batch[item] = None
+                    size += _size(item)
+        except IndexError:
+            pass
+
+    def _due_notes(self) -> list[Item]:
+        """Items of which a state short of the end is to be written. What ends in this very flush is left out later."""
+        now = self._clock.monotonic()
+        due: dict[Item, None] = {}
+        while self._fresh and self._fresh[0].leased + HELD_BACK <= now:
+            item = self._fresh.popleft()
+            if item.outcome is None and not item.over:
+                due[item] = None
+        if self._dirty and (due or self._batch or now >= self._noted_at + BETWEEN_NOTES):
+            self._noted_at = now
+            dirty, self._dirty = self._dirty, {}
+            due.update(dirty)
+        return list(due)
+
+    def _flush(self, noted: list[Item]) -> float | None:
+        """One flush; the pause before the next try if it has failed."""
+        try:
+            self._finish(list(self._batch), noted)
+        except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
+            self._dirty.update(dict.fromkeys(noted))
+            return self._outage.failed(_SOURCE, exc)
+        finally:
+            over = [item for item in self._batch if item.over]
+            for item in over:
+                del self._batch[item]
+            self._flushed(over)
+        self._outage.ok(_SOURCE)
+        return None
+
+    def _finish(self, items: list[Item], noted: list[Item]) -> None:
+        try:
+            self._deliveries.finish(items, self._deliveries.notes(noted))
+        except BrokerUnavailable:
+            raise
+        except Exception as exc:
+            for item in items:
+                try:
+                    self._deliveries.finish([item])
+                except BrokerUnavailable:
+                    raise
+                except Exception:  # noqa: BLE001  # whatever a port raises about this one
+                    self._refuse(item, exc)
+            if any(not item.over for item in items) or not items:
+                raise
+
+    def _refuse(self, item: Item, exc: Exception) -> None:
+        """One bad item must not hold up the others: after some tries it is let go of, and its lease runs out."""
+        self._faults[item] = self._faults.get(item, 0) + 1
+        if self._faults[item] >= MOST_FAULTS:
+            del self._faults[item]
+            log.error(f"task {item.name} {item.uuid} cannot be finished; its lease will run out", exc_info=exc)
+            self._deliveries.let_go([item])
+
+
+def _size(item: Item) -> int:
+    """About how many bytes the item adds to a flush."""
+    match item.outcome:
+        case Succeeded(results):
+            return 256 + sum([_length(result.value) for result in results])
+        case Failed():
+            return 256 + len(item.outcome.traceback) + len(item.outcome.error)
+        case _:
+            return 256
+
+
+def _length(value: object) -> int:
+    kind = type(value)
+    if kind is str:
+        return len(value)  # type: ignore[arg-type]  # kind is str
+    return len(_encode(value)) if kind is list or kind is dict else 8

@@ -1,0 +1,320 @@
+"""Taking work: no more than can start soon, from the queues in turn, woken and by timers of its own."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+
+from vecna.app.config import Config
+from vecna.app.delivery import Deliveries
+from vecna.app.delivery_values import Batch, Item
+from vecna.app.worker.flusher import Flusher
+from vecna.app.worker.outage import Outage
+from vecna.app.worker.pace import SOON, Pace
+from vecna.app.worker.slots import Slots
+from vecna.domain.errors import BrokerUnavailable
+from vecna.ports.clock import Clock
+
+#: Messages of one lease call, and those that are held without running for long.
+MOST_AT_ONCE: Final = 500
+MOST_HELD: Final = 1000
+#: Seconds after which what has not started goes back to the queue.
+PATIENCE: Final = 0.050
+#: Seconds until a pre-consume handler that has refused is asked again.
+REFUSED: Final = 0.5
+#: Seconds: timers are no finer, so that a moment that rounds down does not spin.
+_TICK: Final = 0.001
+_SOURCE: Final = "taking work"
+
+
+@attrs.define(eq=False)
+class _Queue:
+    """What is known of one queue between two lease calls.
+
+    Attributes:
+        name: its name.
+        ready: there may be something to take.
+        due: by the monotonic clock, when there will be.
+        look: when to look without having been woken.
+        again: not to be asked before.
+    """
+
+    name: str
+    ready: bool = True
+    due: float | None = None
+    look: float = 0.0
+    again: float = 0.0
+
+
+class Intake:
+    """Leases and admits, in one thread. `ring`, `freed`, `close` and `stop` from any.
+
+    Args:
+        deliveries: the steps.
+        queues: names of those that are served.
+        config: settings.
+        clock: time.
+        slots: where work is handed over.
+        pace: how much is enough.
+        flusher: where goes what is not run.
+        outage: whom to tell of calls that fail.
+        may_take: asked before work is taken.
+        listen: called with whether new work is to be listened for.
+        on_closed: called in the loop when `closed` has become true.
+    """
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        queues: Sequence[str],
+        config: Config,
+        clock: Clock,
+        *,
+        slots: Slots,
+        pace: Pace,
+        flusher: Flusher,
+        outage: Outage,
+        may_take: Callable[[], bool],
+        listen: Callable[[bool], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        self._deliveries = deliveries
+        self._queues = [_Queue(name) for name in queues]
+        self._config = config
+        self._clock = clock
+        self._slots = slots
+        self._pace = pace
+        self._flusher = flusher
+        self._outage = outage
+        self._may_take = may_take
+        self._listen = listen
+        self._on_closed = on_closed
+        self._wake = threading.Event()
+        self._rung = False
+        self._open = True
+        self._stopping = False
+        #: Nothing more is taken, and what had not started was handed back.
+        self.closed = False
+        self._first = 0  # whose turn it is
+        self._pause_until = 0.0
+        self._pause_mark = 0
+        self._unadmitted: Batch | None = None
+        outage.wakes(self._wake)
+
+    # -- from any thread ---------------------------------------------------------------------------------------------
+
+    def ring(self) -> None:
+        """There may be new work."""
+        self._rung = True
+        self._wake.set()
+
+    def freed(self) -> None:
+        """Something has ended: there may be room."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Take no more, and hand back what has not started; `closed` is true when that is done."""
+        self._open = False
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the loop."""
+        self._stopping = True
+        self.close()
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def loop(self) -> None:
+        """What its thread runs."""
+        while not self._stopping:
+            self._wake.clear()
+            self._watch_the_waiting(self._clock.monotonic())
+            if self._open:
+                if self._round():
+                    continue
+            elif not self.closed:
+                self._hand_back()
+            self._clock.wait(self._wake, self._until())
+
+    def _hand_back(self) -> None:
+        back = self._slots.take_late(math.inf)
+        if self._unadmitted is not None:
+            back += self._unadmitted.items
+            self._unadmitted = None
+        self._flusher.extend(self._deliveries.give_back(back))
+        self.closed = True
+        self._on_closed()
+
+    def _until(self) -> float | None:
+        """Seconds until there is something to do. Begins or ends the listening for new work on the way."""
+        now = self._clock.monotonic()
+        moments: list[float] = []
+        if (oldest := self._slots.oldest()) is not None:
+            moments.append(oldest + (SOON if now < oldest + SOON else PATIENCE))
+        note = self._flusher.next_note()
+        if note is not None and note > now:  # else the flusher knows
+            moments.append(note)
+        listening = False
+        if self._open and self._is_paused(now):
+            moments.append(self._pause_until)
+        elif self._open:
+            for queue in self._queues:
+                if self._room(queue.name, now) > 0:
+                    moment = queue.look if queue.due is None else min(queue.look, queue.due)
+                    moments.append(max(now if queue.ready else moment, queue.again))
+                    listening = True
+        self._listen(listening)
+        return max(min(moments) - now, _TICK) if moments else None
+
+    def _is_paused(self, now: float) -> bool:
+        """Whether a pause is not over; one for an outage is, as soon as anyone has reached the broker again."""
+        return now < self._pause_until and self._outage.recoveries == self._pause_mark
+
+    def _pause(self, seconds: float) -> None:
+        self._pause_until = self._clock.monotonic() + seconds
+        self._pause_mark = self._outage.recoveries
+
+    def _watch_the_waiting(self, now: float) -> None:
+        """Give back what waits for too long, and see that nothing waits without need."""
+        oldest = self._slots.oldest()
+        if oldest is not None and oldest + SOON <= now:
+            late = self._slots.take_late(now - PATIENCE)
+            if late:
+                self._flusher.extend(self._deliveries.give_back(late))
+                for queue in self._queues:
+                    queue.ready = True
+            self._slots.poke()
+        note = self._flusher.next_note()
+        if note is not None and note <= now:
+            self._flusher.wake()
+
+    # -- a round over the queues -------------------------------------------------------------------------------------
+
+    def _round(self) -> bool:
+        """Lease from each queue that may have something; whether to go on with the next round at once."""
+        rung, self._rung = self._rung, False
+        now = self._clock.monotonic()
+        if self._is_paused(now):
+            return False
+        if self._unadmitted is not None and not self._admit(self._unadmitted):
+            return False
+        for queue in self._queues:
+            if rung or (queue.due is not None and queue.due <= now) or queue.look <= now:
+                queue.ready = True
+        ready = [queue for queue in self._turn() if queue.ready and queue.again <= now]
+        if not ready:
+            return False
+        if not any(self._room(queue.name, now) > 0 for queue in ready):
+            return self._pass_on(ready) if rung else False
+        if not self._may_take():
+            self._pause(REFUSED)
+            return False
+        took = False
+        for index, queue in enumerate(ready):
+            if not self._open:
+                break
+            count = math.ceil(self._room(queue.name, self._clock.monotonic()) / (len(ready) - index))
+            if count > 0:
+                batch = self._lease(queue, count)
+                if batch is None:
+                    return False
+                took = took or bool(batch.items)
+                if batch.items and not self._admit(batch):
+                    return False
+        return took
+
+    def _turn(self) -> list[_Queue]:
+        """The queues, beginning with another one each time."""
+        self._first = (self._first + 1) % len(self._queues)
+        return [*self._queues[self._first :], *self._queues[: self._first]]
+
+    def _pass_on(self, ready: Sequence[_Queue]) -> bool:
+        """A wake-up came that there is no room for: let the broker wake another worker."""
+        for queue in ready:
+            if self._lease(queue, 0) is None:
+                break
+        return False
+
+    def _lease(self, queue: _Queue, count: int) -> Batch | None:
+        """One lease call; None if the broker cannot be reached."""
+        try:
+            batch = self._deliveries.lease(queue.name, count)
+        except BrokerUnavailable as exc:
+            self._pause(self._outage.failed(_SOURCE, exc))
+            return None
+        except Exception as exc:  # noqa: BLE001  # whatever is wrong with one queue must not stop the others
+            source = f"{_SOURCE} from queue {queue.name}"
+            queue.again = self._clock.monotonic() + self._outage.failed(source, exc)
+            return Batch((), self._clock.now())
+        now = self._clock.monotonic()
+        self._outage.ok(_SOURCE)
+        self._outage.ok(f"{_SOURCE} from queue {queue.name}")
+        queue.ready = batch.more
+        queue.due = None if batch.next_due is None else max(batch.next_due, now + _TICK)
+        queue.look = now + self._config.poll_interval
+        return batch
+
+    def _admit(self, batch: Batch) -> bool:
+        """Hand over what is to be run; False if the backend cannot be reached, and the batch is kept for later."""
+        if not self._open:
+            self._flusher.extend(self._deliveries.give_back(batch.items))
+            return False
+        try:
+            runnable, ended = self._deliveries.admit(batch)
+        except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
+            self._unadmitted = batch
+            self._pause(self._outage.failed(_SOURCE, exc))
+            return False
+        self._unadmitted = None
+        self._flusher.extend(ended)
+        if runnable:
+            now = self._clock.monotonic()
+            queue = runnable[0].delivery.queue
+            self._pace.saw(queue, [item.name for item in runnable])
+            fitting, excess = self._fit(runnable, now)
+            self._flusher.expect(fitting)
+            self._slots.put(fitting)
+            if excess:
+                self._flusher.extend(self._deliveries.give_back(excess))
+                for known in self._queues:
+                    if known.name == queue:
+                        # It would be handed out again at once: something has to end first, or time to pass.
+                        known.again = now + PATIENCE
+        return True
+
+    # -- how much ----------------------------------------------------------------------------------------------------
+
+    def _room(self, queue: str, now: float) -> int:
+        """How many more messages of a queue could start soon."""
+        long = self._slots.long_running(now)
+        free = self._slots.total - long
+        if free <= 0:
+            return 0
+        per_slot = self._pace.per_slot(queue)
+        target = max(min(int(free * per_slot), MOST_HELD), min(free, MOST_HELD))
+        held = self._deliveries.held - long
+        if self._slots.unlimited_coroutines:
+            held -= self._slots.coroutines_running
+        room = target - held
+        # Short tasks are not fetched one by one as they end.
+        return 0 if per_slot > 4 and room < target // 4 else min(room, MOST_AT_ONCE)
+
+    def _fit(self, runnable: Sequence[Item], now: float) -> tuple[list[Item], list[Item]]:
+        """Those that can start soon, and those that the estimate was wrong about: unknown or long ones too many."""
+        free = float(self._slots.total - self._slots.long_running(now))
+        free -= sum([self._pace.weight(item.name) for item in self._slots.waiting()])
+        fitting: list[Item] = []
+        excess: list[Item] = []
+        for item in runnable:
+            unbounded = self._slots.unlimited_coroutines and item.task is not None and item.task.is_async
+            weight = 0.0 if unbounded else self._pace.weight(item.name)
+            if weight <= free or (not fitting and not excess and free > 0):
+                free -= weight
+                fitting.append(item)
+            else:
+                excess.append(item)
+        return fitting, excess
