@@ -83,7 +83,8 @@ class RedisBackend(Backend):
             return None
         clock = self._connections.clock
         # The server drops what has expired by its own clock; a virtual one it does not know.
-        if clock.virtual and 0 < int(record[19:33]) <= wire.instant_ms(clock.now()):
+        expires = int(record[19:33])
+        if clock.virtual and expires and wire.instant(expires) <= clock.now():
             return None
         return TaskState.from_json(record[HEAD:])
 

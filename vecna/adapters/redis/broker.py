@@ -127,7 +127,7 @@ class RedisBroker(RedisInspection, Broker):
         now, lasting = wire.now_argument(self._connections.clock), wire.milliseconds(duration)
         for start in range(0, max(len(tokens), 1), CHUNK):
             chunk = tokens[start : start + CHUNK]
-            answers = self._run(scripts.EXTEND, queue, now, lasting, *chunk, patience=IMPATIENT)
+            answers = self._run(scripts.EXTEND, queue, now, lasting, *map(wire.token, chunk), patience=IMPATIENT)
             for token, answer in zip(chunk, answers, strict=True):
                 alive = isinstance(answer, list)
                 extensions.append(Extension(token, alive, tuple([uuid.decode() for uuid in answer]) if alive else ()))
@@ -250,14 +250,15 @@ def _without_repeats(positions: Sequence[int], settlements: Sequence[Settlement]
 
 def _add_settlement(args: list[Any], queue: str, settlement: Settlement) -> None:
     """Append what the settle script wants to know of one settlement."""
-    detail = ""
+    detail: str | bytes = ""
     if settlement.settle is SettleAs.RETRY:
         behind = settlement.attempts
         delay = max(0, wire.milliseconds(settlement.delay))
         detail = f"{delay} {behind.retries} {behind.repeats} {behind.parks}"
     elif settlement.settle is SettleAs.DEAD:
-        detail = settlement.reason
-    args += (settlement.uuid, settlement.token, _KINDS[settlement.settle], detail, len(settlement.follow_ups))
+        detail = settlement.reason.encode(errors="replace")
+    kind, token = _KINDS[settlement.settle], wire.token(settlement.token)
+    args += (settlement.uuid, token, kind, detail, len(settlement.follow_ups))
     for message in settlement.follow_ups:
         target = "" if message.queue == queue else message.queue
         args += (target, message.uuid, wire.mark(message), message.body)

@@ -124,6 +124,8 @@ class Connections:
             try:
                 return command(self.client())
             except REDIS_ERRORS as exc:
+                if isinstance(exc, BrokerUnavailable):
+                    raise
                 failure = understand(exc, str(self.address), self.address.password)
                 tries += 1
                 if not failure.passes or not self._pause(tries, started + limit):
@@ -291,5 +293,7 @@ class Connections:
 
 def unavailable(exc: Exception, connections: Connections) -> BrokerUnavailable:
     """What a lost connection of one's own is to callers."""
+    if isinstance(exc, BrokerUnavailable):
+        return exc
     error = understand(exc, str(connections.address), connections.address.password).error
     return error if isinstance(error, BrokerUnavailable) else BrokerUnavailable(str(error))

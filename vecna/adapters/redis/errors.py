@@ -39,7 +39,7 @@ class _Kind:
 
 
 _AUTH: Final = _Kind("refuses the user or password", "check them in the URL", error=ConfigError)
-_PERMISSION: Final = _Kind("denies a command", "give the user the rights in docs/redis-keys.md", error=ConfigError)
+_PERMISSION: Final = _Kind("denies a command", "give the user the rights in docs/redis-keys.md")
 _LOADING: Final = _Kind("is loading its data", "wait until it is ready", passes=True)
 _READ_ONLY: Final = _Kind("is a read-only replica", "name the primary, or wait for the failover to end", passes=True)
 _MEMORY: Final = _Kind("is out of memory", "let the workers drain the queues, or raise its maxmemory")

@@ -6,42 +6,57 @@ import contextlib
 import math
 import select
 import socket
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from redis.connection import AbstractConnection
 
+#: How long to wait for the server's end of a connection to be closed, seconds.
+_FAREWELL: Final = 0.5
 _READABLE: Final = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
 
 
 class Bell:
-    """Rung by any thread; ends a wait under way, or else the next one."""
+    """Rung by any thread; ends a wait under way, or else the next one. Opens its sockets when somebody waits."""
 
     def __init__(self) -> None:
-        self._inside, self._outside = socket.socketpair()
-        self._inside.setblocking(False)
-        self._outside.setblocking(False)
+        self._lock = threading.Lock()
+        self._sockets: tuple[socket.socket, socket.socket] | None = None
+        self._rung = False
 
     def fileno(self) -> int:
         """For select and poll."""
-        return self._inside.fileno()
+        with self._lock:
+            if self._sockets is None:
+                inside, outside = self._sockets = socket.socketpair()
+                inside.setblocking(False)
+                outside.setblocking(False)
+                if self._rung:
+                    outside.send(b"!")
+            return self._sockets[0].fileno()
 
     def ring(self) -> None:
         """Ring; harmless when rung already, or after `close`."""
-        with contextlib.suppress(OSError):  # full: it has been rung often enough
-            self._outside.send(b"!")
+        with self._lock:
+            if not self._rung and self._sockets is not None:
+                self._sockets[1].send(b"!")
+            self._rung = True
 
     def silence(self) -> bool:
         """Whether it was rung since the last time."""
-        try:
-            return bool(self._inside.recv(4096))
-        except OSError:
-            return False
+        with self._lock:
+            rung, self._rung = self._rung, False
+            if rung and self._sockets is not None:
+                self._sockets[0].recv(1)
+            return rung
 
     def close(self) -> None:
         """Give up its sockets."""
-        self._inside.close()
-        self._outside.close()
+        with self._lock:
+            for end in self._sockets or ():
+                end.close()
+            self._sockets = None
 
 
 class Line:
@@ -74,6 +89,15 @@ class Line:
     def read(self) -> Any:
         """Read the next reply; an error that the server sends is raised."""
         return self._connection.read_response()
+
+    def leave(self) -> None:
+        """Close the connection, and wait a moment until the server knows: it then gives nothing more to it."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+            self.socket.settimeout(_FAREWELL)
+            while self.socket.recv(4096):
+                pass  # what it has given before
+        self.close()
 
     def close(self) -> None:
         """Close the connection."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from vecna.adapters.redis.connections import Connections, unavailable
@@ -16,6 +16,8 @@ from vecna.ports.backend import Listener
 _CHUNK: Final = 500
 #: The longest that `watch` waits for the server to confirm, seconds.
 _CONFIRM: Final = 5.0
+#: After so many seconds of silence the server is asked whether it is there, and given as many again to answer.
+_SILENCE: Final = 10.0
 _LOST: Final[tuple[type[Exception], ...]] = (*REDIS_ERRORS, VecnaError)
 
 
@@ -35,6 +37,9 @@ class RedisListener(Listener):
         # All below is changed under `_changed` only, except by the thread that reads.
         self._reading = False
         self._line: Line | None = None
+        self._lost: Exception | None = None  # why there is no line, until a poll has told
+        self._read_at = 0.0  # when something was last read, by the clock's monotonic reading
+        self._asked_at: float | None = None  # when the server was asked since whether it is there
         self._watched: dict[str, bool] = {}  # id -> whether the server has confirmed, on this connection
         self._heard: dict[str, None] = {}
         self._closed = False
@@ -61,11 +66,11 @@ class RedisListener(Listener):
                     self._connect()
                 else:
                     self._send("SUBSCRIBE", new)
-            except _LOST:
-                self._hang_up()
+            except _LOST as exc:
+                self._lose(exc)
                 return
         # Until then an end may be told before the server knows that somebody listens.
-        self._read_until(lambda: all(self._watched.get(uuid, True) for uuid in new) or self._line is None, _CONFIRM)
+        self._read_until(lambda: all(self._watched.get(uuid, True) for uuid in new), _CONFIRM)
 
     def unwatch(self, uuids: Sequence[str]) -> None:
         """See `vecna.ports.Listener`."""
@@ -78,8 +83,8 @@ class RedisListener(Listener):
             if self._line is not None:
                 try:
                     self._send("UNSUBSCRIBE", gone)
-                except REDIS_ERRORS:
-                    self._hang_up()
+                except REDIS_ERRORS as exc:
+                    self._lose(exc)
 
     # -- news --------------------------------------------------------------------------------------------------------
 
@@ -89,19 +94,20 @@ class RedisListener(Listener):
             return []
         with self._changed:
             try:
-                if self._line is None and not self._closed:
+                if self._line is None and self._lost is None and not self._closed:
                     self._connect()
             except REDIS_ERRORS as exc:
-                self._hang_up()
-                raise unavailable(exc, self._connections) from exc
-        lost = self._read_until(lambda: bool(self._heard) or self._woken or self._closed, timeout)
+                self._lose(exc)
+        self._read_until(lambda: self._closed or self._woken or bool(self._heard or self._lost), timeout)
         with self._changed:
             heard = list(self._heard)
             self._heard.clear()
             self._woken = False
-        if lost is not None and not heard and not self._closed:
-            raise unavailable(lost, self._connections) from lost
-        return heard
+            if heard or self._closed or self._lost is None:
+                return heard
+            lost, self._lost = self._lost, None
+        # Also when another thread has found it out: what was told meanwhile has not been heard.
+        raise unavailable(lost, self._connections) from lost
 
     def wake(self) -> None:
         """See `vecna.ports.Listener`."""
@@ -128,6 +134,7 @@ class RedisListener(Listener):
         """Connect, and subscribe to all that is awaited; under the lock."""
         self._line = Line(self._connections.dedicated(self._prefix))
         self._watched = dict.fromkeys(self._watched, False)
+        self._read_at, self._asked_at = self._connections.clock.monotonic(), None
         self._send("SUBSCRIBE", list(self._watched))
 
     def _send(self, command: str, uuids: Sequence[str]) -> None:
@@ -135,55 +142,72 @@ class RedisListener(Listener):
             assert self._line is not None
             self._line.send(command, *[self._prefix + uuid for uuid in uuids[start : start + _CHUNK]])
 
+    def _lose(self, exc: Exception) -> None:
+        self._hang_up()
+        self._lost = exc
+
     def _hang_up(self) -> None:
         if self._line is not None:
             self._line.close()
             self._line = None
 
-    def _read_until(self, done: Callable[[], bool], timeout: float) -> Exception | None:
-        """Read, or let another thread read, until `done`, at most `timeout` seconds; the error if the line is lost."""
+    def _read_until(self, done: Callable[[], bool], timeout: float) -> None:
+        """Read, or let another thread read, until `done` or the line is lost, at most `timeout` seconds."""
         now = self._connections.clock.monotonic
         end = now() + timeout
         while True:
             with self._changed:
-                if done() or (left := end - now()) < 0:
-                    return None
+                line = self._line
+                if line is None or done() or (left := end - now()) < 0:
+                    return
                 if self._reading:
                     self._changed.wait(left)
                     continue
-                line = self._line
-                if line is None:
-                    return ConnectionError("the connection was lost")
                 self._reading = True
+            messages: list[Any] = []
             lost: Exception | None = None
             try:
-                messages = list(self._read(line, left))
+                self._read(line, min(left, _SILENCE / 2), messages)
             except REDIS_ERRORS as exc:
-                messages, lost = [], exc
+                lost = exc
             finally:
                 with self._changed:
+                    # In one step: who reads next would otherwise wait for what has been read already.
+                    for message in messages:
+                        self._take(message)
                     self._reading = False
-                    self._changed.notify_all()
-            with self._changed:
-                for message in messages:
-                    self._take(message)
-                self._changed.notify_all()
-                if lost is not None:
                     if self._line is line:
-                        self._hang_up()
-                    return lost
-                if end - now() <= 0:
-                    return None
+                        self._look_after(line, bool(messages), lost)
+                    self._changed.notify_all()
 
-    def _read(self, line: Line, timeout: float) -> Iterator[Any]:
+    def _look_after(self, line: Line, has_read: bool, lost: Exception | None) -> None:
+        """Give up a line that is broken, or has been silent for too long; under the lock."""
+        now = self._connections.clock.monotonic()
+        try:
+            if lost is not None:
+                raise lost
+            if has_read:
+                self._read_at, self._asked_at = now, None
+            elif self._asked_at is not None:
+                if now - self._asked_at > _SILENCE:
+                    raise ConnectionError("the connection has gone silent")
+            elif now - self._read_at > _SILENCE:
+                self._asked_at = now
+                line.send("PING")
+        except REDIS_ERRORS as exc:
+            self._lose(exc)
+
+    def _read(self, line: Line, timeout: float, messages: list[Any]) -> None:
         if wait_for([line], self._bell, timeout):
             while line.has_reply():
-                yield line.read()
+                messages.append(line.read())
         self._bell.silence()
 
     def _take(self, message: Any) -> None:
-        kind, channel = message[0], message[1].decode()
-        uuid = channel.removeprefix(self._prefix)
+        if not isinstance(message, list):
+            return  # the answer to a PING while nothing is subscribed to
+        kind, channel = message[0], message[1] or b""
+        uuid = channel.decode().removeprefix(self._prefix)
         if uuid in self._watched:
             if kind == b"message":
                 self._heard[uuid] = None

@@ -68,7 +68,7 @@ class RedisWaiter(Waiter):
     def _wait(self, markers: tuple[str, ...], timeout: float) -> None:
         groups = [(marker,) for marker in markers] if self._connections.is_cluster else [markers]
         if [pop.keys for pop in self._pops] != groups:
-            self._hang_up()
+            self._leave()
             for group in groups:
                 self._pops.append(_Pop(Line(self._connections.dedicated(group[0])), group, 0.0))
         now = self._connections.clock.monotonic
@@ -78,7 +78,7 @@ class RedisWaiter(Waiter):
             left = min([end, *[pop.answer_by for pop in self._pops]]) - now()
             ready = wait_for([pop.line for pop in self._pops], self._bell, left)
             if self._bell.silence():
-                self._hang_up()
+                self._leave()
                 return
             if self._answers(ready) or now() >= end:
                 return
@@ -101,6 +101,12 @@ class RedisWaiter(Waiter):
                 pop.answer_by = 0.0
         return found
 
+    def _leave(self) -> None:
+        """Hang up in good order, so that a marker pushed from now on goes to somebody who waits."""
+        for pop in self._pops:
+            pop.line.leave()
+        self._pops.clear()
+
     def _hang_up(self) -> None:
         while self._pops:
             self._pops.pop().line.close()
@@ -114,5 +120,5 @@ class RedisWaiter(Waiter):
         self._closed = True
         self._bell.ring()
         with self._waiting:
-            self._hang_up()
+            self._leave()
             self._bell.close()

@@ -11,6 +11,7 @@ from vecna.ports.clock import Clock
 from vecna.ports.values import Verdict
 
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
 _MILLISECOND: Final = dt.timedelta(milliseconds=1)
 _LAST: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
@@ -36,8 +37,8 @@ def instant(ms: float | bytes) -> dt.datetime:
 
 
 def now_argument(clock: Clock) -> int:
-    """What scripts take for now: 0, the server's own time, or a virtual clock's."""
-    return instant_ms(clock.now()) if clock.virtual else 0
+    """What scripts take for now: 0, the server's own time, or a virtual clock's, in microseconds."""
+    return (clock.now() - EPOCH) // _MICROSECOND if clock.virtual else 0
 
 
 def mark(message: Message) -> str:
@@ -48,6 +49,11 @@ def mark(message: Message) -> str:
     if message.delay is not None:
         text += f"+{max(0, milliseconds(message.delay))}"
     return text
+
+
+def token(text: str) -> bytes:
+    """A token as bytes; what could not have been made here matches none."""
+    return text.encode(errors="replace")
 
 
 def attempts(counts: bytes | None) -> Attempts:

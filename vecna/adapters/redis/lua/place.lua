@@ -3,12 +3,14 @@
 -- Returns: nothing; defines
 --   store(id, priority, enqueued, due, body): keeps a new message; false, and no change, if its id is here
 --   parse(mark): priority and due (nil: at once) of '<priority>[@<due>][+<delay>]'
+--   after(delay): the instant that a wait of so many milliseconds leads to
 --   wait_until(id, priority, due), to_ending(id): where a known message goes
 --   finish(): writes what these have gathered, and wakes a waiter if there is news. Call it last.
-local pending_tail, news = {}, false
+local pending_tail, priorities, news = {}, {}, false
 local earliest, latest = nil, {}
 
 local function wait_until(id, priority, due)
+    priorities[priority] = true
     if due == nil or due <= now then
         local line = pending_tail[priority]
         if line then line[#line + 1] = id else pending_tail[priority] = {id} end
@@ -30,6 +32,10 @@ local function wait_until(id, priority, due)
     call('ZADD', delayed, string.format('%.17g', score), id)
 end
 
+local function after(delay)
+    return delay > 0 and ahead + delay or now
+end
+
 local function parse(mark)
     local priority = sub(mark, 1, 1)
     if #mark == 1 then
@@ -37,7 +43,7 @@ local function parse(mark)
     end
     local due, delay = tonumber(string.match(mark, '@(-?%d+)')), tonumber(string.match(mark, '%+(%d+)'))
     if delay then
-        due = math.max(due or 0, now + delay)
+        due = math.max(due or -math.huge, after(delay))
     end
     return priority, due
 end
@@ -69,12 +75,11 @@ local function signal()
 end
 
 local function finish()
-    if next(pending_tail) then
-        news = true
+    if next(priorities) then
+        -- The meta hash has every priority that was ever used, so that a lease looks into no other list.
         local levels = call('HGET', Q .. ':meta', 'levels') or ''
         local known = levels
-        for priority, ids in pairs(pending_tail) do
-            push('RPUSH', Q .. ':p:' .. priority, ids)
+        for priority in pairs(priorities) do
             if not string.find(levels, priority, 1, true) then
                 levels = levels .. priority
             end
@@ -82,6 +87,10 @@ local function finish()
         if levels ~= known then
             call('HSET', Q .. ':meta', 'levels', levels)
         end
+    end
+    for priority, ids in pairs(pending_tail) do
+        push('RPUSH', Q .. ':p:' .. priority, ids)
+        news = true
     end
     if news then
         signal()

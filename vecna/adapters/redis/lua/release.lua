@@ -16,9 +16,9 @@ for n, key in ipairs(KEYS) do
         if keep <= 0 then
             call('DEL', key)
         else
-            call('SETRANGE', key, 19, string.format('%014.0f', now + keep))
+            call('SETRANGE', key, 19, string.format('%014.0f', ahead + keep))
             if ARGV[3] == '1' then
-                call('PEXPIREAT', key, digits(now + keep))
+                call('PEXPIREAT', key, digits(ahead + keep))
             end
         end
     end

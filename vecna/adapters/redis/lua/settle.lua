@@ -67,7 +67,7 @@ local function apply(id, token, kind, detail, first, n)
     else
         local priority = sub(call('HGET', body_key(id), id) or '0', 1, 1) -- a lost body is noticed by the next lease
         if kind == 'R' then
-            wait_until(id, priority, now + delay)
+            wait_until(id, priority, after(tonumber(delay)))
         else
             heads[priority] = heads[priority] or {}
             table.insert(heads[priority], id)

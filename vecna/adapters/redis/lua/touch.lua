@@ -5,7 +5,7 @@
 -- last one more: once each, unless their holder extends them. They are noted in the set `spared`.
 local function touch(touched, duration)
     if touched and duration and now - touched > duration / 2 then
-        local stop = digits(now + duration)
+        local stop = digits(ahead + duration)
         for _, token in ipairs(call('ZRANGE', Q .. ':leases', '-inf', '(' .. stop, 'BYSCORE')) do
             if call('SADD', Q .. ':spared', token) == 1 then
                 call('ZADD', Q .. ':leases', stop, token)
