@@ -132,7 +132,7 @@ class Parameters:
             return value
         try:
             return tuple(build(list(value))) if several else build(value)
-        except InvalidArgument as exc:
+        except Misfit as exc:
             raise InvalidArgument(
                 f"what {self._name}() returned does not fit its return annotation: it {exc}"
             ) from None
@@ -172,10 +172,11 @@ class Parameters:
             elif parameter.kind is parameter.VAR_KEYWORD:
                 others = build
             else:
-                named[name] = build
                 if parameter.kind is not parameter.KEYWORD_ONLY:
                     positional.append((name, build))
-        if not any((further[1], others, *named.values())):
+                if parameter.kind is not parameter.POSITIONAL_ONLY:
+                    named[name] = build
+        if not any((further[1], others, *named.values(), *(build for _, build in positional))):
             return None, further, named, others
         return positional, further, named, others
 

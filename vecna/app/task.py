@@ -73,6 +73,9 @@ class Task(Generic[P, R, C]):
         parameters: what `fn` takes besides.
     """
 
+    __name__: str
+    __qualname__: str
+
     def __init__(self, name: str, fn: Callable[..., C], options: Mapping[str, object], home: Home) -> None:
         self.name = Signature(name).name
         self.fn = fn

@@ -72,13 +72,14 @@ def blocking(method: F) -> F:
     name = method.__qualname__
 
     @functools.wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if name not in _warned and on_running_loop():
             _warned.add(name)
             log.warning(
-                f"{name} blocks the event loop that runs in this thread: use `await ...{method.__name__}_async(...)`"
+                f"{type(self).__name__}.{method.__name__} blocks the event loop that runs in this thread: use "
+                f"`await ...{method.__name__}_async(...)`"
             )
-        return method(*args, **kwargs)
+        return method(self, *args, **kwargs)
 
     return call  # type: ignore[return-value]  # the same parameters and result
 

@@ -162,13 +162,14 @@ class WaitingRoom:
         with self._lock:
             self._news.clear()
             new, self._new = self._new, {}
-            gone, self._gone = self._gone - new.keys(), set()
             ended = [self._awaited[uuid] for uuid in heard if uuid in self._awaited]
-        if gone:
-            listener.unwatch(list(gone))
         if new:
             listener.watch(list(new))
         self._read([*new.values(), *self._due()], ended)
+        with self._lock:
+            gone, self._gone = self._gone - self._awaited.keys(), set()
+        if gone:
+            listener.unwatch(list(gone))
         timeout = self._until_due()
         if timeout is None:
             self._back()
