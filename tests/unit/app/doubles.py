@@ -11,6 +11,7 @@ from vecna import log
 from vecna.adapters.clock import SystemClock
 from vecna.adapters.memory import MemoryBackend, MemoryBroker
 from vecna.app.config import Config
+from vecna.app.server import Server as Core
 from vecna.bootstrap import Server
 from vecna.domain.arg import TaskResult
 from vecna.domain.errors import BrokerUnavailable
@@ -104,14 +105,14 @@ def server_with(**parts: Any) -> Server:
 
 
 def end(
-    server: Server, uuid: str, value: object = None, *, state: State = State.SUCCESS, name: str = "", **fields: Any
+    server: Core, uuid: str, value: object = None, *, state: State = State.SUCCESS, name: str = "", **fields: Any
 ) -> None:
     """Record a task's end, as a worker would."""
     results = (TaskResult.of(value),) if state is State.SUCCESS else ()
     server.backend.put_states([TaskState(task_uuid=uuid, task_name=name, state=state, results=results, **fields)])
 
 
-def drain(server: Server, queue: str | None = None) -> list[str]:
+def drain(server: Core, queue: str | None = None) -> list[str]:
     """Take all messages of a queue away, as workers would that are done with them; their ids."""
     name = queue or server.config.default_queue
     lease = server.broker.lease(
