@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, final
 
 import attrs
 
@@ -111,6 +111,8 @@ _FITS: Final[dict[str, _Fit]] = {
     **{f"[]{kind}": _list(f"[]{kind}", fit) for kind, fit in _SCALAR_FITS.items()},
     "json": _json,
 }
+#: Those of which a message holds just the value.
+_DIRECT: Final = {kind: fit for kind, fit in _FITS.items() if kind != "[]uint8"}
 #: Every wire type name: the documented ones, and `json` for values rebuilt by annotation.
 TYPES: Final = frozenset(_FITS)
 
@@ -154,8 +156,18 @@ def _list_type(values: list[Any]) -> str:
     return {str: "[]string", bool: "[]bool", float: "[]float64"}.get(kind, "json")
 
 
+@attrs.define(init=False, eq=False, repr=False, slots=True)
+class _ArgFields:
+    """The fields of an argument. `Arg` freezes them; while it is made, it is of this class, which is faster."""
+
+    type: str
+    value: Any
+    name: str = ""
+
+
+@final
 @attrs.frozen(init=False, slots=True)
-class Arg:
+class Arg(_ArgFields):
     """One argument: a wire type name and a value of it.
 
     Args:
@@ -168,12 +180,10 @@ class Arg:
         InvalidArgument: unknown type, value of another type or out of its range, NaN or infinity.
     """
 
-    type: str
-    value: Any
-    name: str = ""
-
     def __init__(self, type: str, value: object, name: str = "") -> None:  # noqa: A002  # the documented name
-        if not isinstance(type, str) or str.__str__(type) not in _FITS:
+        kind = str.__str__(type) if isinstance(type, str) else ""
+        fit = _FITS.get(kind)
+        if fit is None:
             raise InvalidArgument(
                 f"unknown argument type {quoted(type)}: one of {' '.join(SCALARS)}, [] of each, or json"
             )
@@ -182,13 +192,13 @@ class Arg:
         if name:
             name = str.__str__(name)
             check_text(name, "the name of an argument")
-        type = str.__str__(type)  # noqa: A001  # the documented name
-        _set_type(self, type)
-        _set_value(self, _FITS[type](value))
-        _set_name(self, name)
+        self.__attrs_init__(kind, fit(value), name)
 
-    @classmethod
-    def of(cls, value: object) -> Arg:
+    def __init_subclass__(cls, **_: object) -> None:
+        raise TypeError("Arg has no subclasses: they would not survive the message")
+
+    @staticmethod
+    def of(value: object) -> Arg:
         """The argument for a plain value (an `Arg` is returned as it is); its type is inferred.
 
         Raises:
@@ -202,11 +212,36 @@ class Arg:
             if value.isascii():  # type: ignore[attr-defined]  # kind is str
                 return _made("string", value)
         elif isinstance(value, Arg):
-            return value if kind is Arg else Arg(value.type, value.value, value.name)
-        return cls(infer_type(value), value)
+            return value
+        return Arg(infer_type(value), value)
 
-    @classmethod
-    def from_wire(cls, type: str, value: object, name: str = "") -> Arg:  # noqa: A002  # the documented name
+    @staticmethod
+    def from_plain(plain: object) -> Arg:
+        """The argument that stands in a message as `{"Type": ..., "Value": ...}`, perhaps with a `Name`.
+
+        As the Go code writes them: keys in lower case, `[]uint8` as base64, an empty list as null.
+
+        Raises:
+            InvalidArgument: it cannot be read, or as for the constructor.
+        """
+        if type(plain) is not dict:
+            raise InvalidArgument("not an object with Type and Value")
+        kind, value = plain.get("Type"), plain.get("Value")
+        if type(kind) is str and value is not None and len(plain) == 2:  # nearly always
+            fit = _DIRECT.get(kind)
+            if fit is not None:
+                return _made(kind, fit(value))
+        if kind is None:
+            kind = plain.get("type")
+        if "Value" not in plain:
+            value = plain.get("value")
+        name = plain.get("Name")
+        if name is None:
+            name = plain.get("name")
+        return Arg.from_wire(kind, value, "" if name is None else name)
+
+    @staticmethod
+    def from_wire(type: Any, value: object, name: Any = "") -> Arg:  # noqa: A002  # the documented name
         """The argument as read from a message. `[]uint8` may come as base64 and any empty list as null, as Go writes.
 
         Raises:
@@ -219,20 +254,17 @@ class Arg:
                 raise InvalidArgument("[]uint8 takes a list of numbers or base64") from None
         elif value is None and isinstance(type, str) and type.startswith("[]"):
             value = []
-        return cls(type, value, name)
-
-
-# What attrs' __init__ of a frozen class does, without looking the setters up for every argument.
-_set_type, _set_value, _set_name = (getattr(Arg, name).__set__ for name in ("type", "value", "name"))
+        return Arg(type, value, name)
 
 
 def _made(kind: str, value: object) -> Arg:
     """An argument that needs no more checks."""
-    arg = object.__new__(Arg)
-    _set_type(arg, kind)
-    _set_value(arg, value)
-    _set_name(arg, "")
-    return arg
+    arg: Any = _ArgFields()
+    arg.type = kind
+    arg.value = value
+    arg.name = ""
+    arg.__class__ = Arg
+    return arg  # type: ignore[no-any-return]  # by the line before
 
 
 @attrs.frozen(slots=True)

@@ -10,9 +10,9 @@ import msgspec
 
 from vecna.domain.arg import Arg
 from vecna.domain.errors import InvalidArgument, InvalidSignature
-from vecna.domain.options import DEFAULTS
 from vecna.domain.position import Position
 from vecna.domain.retry import policy_from_plain, policy_to_plain
+from vecna.domain.shown import quoted
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_COUNT, MAX_DEPTH
 
@@ -59,13 +59,17 @@ def _read_expires(value: object) -> object:
     return parse_instant(value) if isinstance(value, str) else value
 
 
+def _read_queue(value: object) -> object:
+    return None if value == "" else value
+
+
 def _same(value: Any) -> Any:
     return value
 
 
 #: option -> (key, writer, reader); in the order in which they are written.
 _OPTION_KEYS: Final[Mapping[str, tuple[str, Callable[[Any], object], Callable[[Any], object]]]] = {
-    "queue": ("RoutingKey", _same, _same),
+    "queue": ("RoutingKey", _same, _read_queue),
     "eta": ("ETA", format_instant, parse_instant),
     "delay": ("Delay", _number, _same),
     "expires": ("Expires", _expires, _read_expires),
@@ -129,9 +133,17 @@ def encode(signature: Signature) -> bytes:
     return _encode_json(_plain(signature, MAX_DEPTH))
 
 
-def decode(message: bytes | str) -> Signature:
-    """The signature that a message holds; nothing but InvalidSignature is raised, whatever the bytes are."""
-    return _signature(decode_object(message), MAX_DEPTH)
+def decode(message: bytes | str, limit: int | None = MAX_MESSAGE) -> Signature:
+    """The signature that a message holds.
+
+    Args:
+        message: the bytes.
+        limit: the most bytes to accept; None for any.
+
+    Raises:
+        InvalidSignature: whatever else the bytes are; nothing else is raised.
+    """
+    return _signature(decode_object(message, limit), MAX_DEPTH)
 
 
 def decode_object(message: bytes | str, limit: int | None = MAX_MESSAGE) -> dict[str, Any]:
@@ -146,103 +158,127 @@ def decode_object(message: bytes | str, limit: int | None = MAX_MESSAGE) -> dict
     """
     if not isinstance(message, bytes | bytearray | str | memoryview):
         raise InvalidSignature(f"a message is bytes or str, not {type(message).__name__}")
-    if limit is not None and len(message) > limit:
-        raise InvalidSignature(f"a message of {len(message)} bytes is too large: at most {limit}")
     try:
+        if limit is not None:
+            _check_size(message, limit)
         plain = _decode_json(message)
     except RecursionError:
         raise InvalidSignature(f"the message is nested deeper than {MAX_DEPTH}") from None
-    except (msgspec.MsgspecError, UnicodeError, ValueError) as exc:
+    except (msgspec.MsgspecError, UnicodeError, BufferError) as exc:
         raise InvalidSignature(f"the message is not JSON: {exc}") from None
-    if not isinstance(plain, dict):
+    if type(plain) is not dict:
         raise InvalidSignature(f"the message is not a JSON object but a {type(plain).__name__}")
     return plain
 
 
-def _pick(plain: Mapping[str, Any], *keys: str) -> Any:
-    for key in keys:
-        value = plain.get(key)
-        if value is not None:
-            return value
-    return None
+def _check_size(message: bytes | str | memoryview, limit: int) -> None:
+    size = message.nbytes if isinstance(message, memoryview) else len(message)
+    if size <= limit < 4 * size and isinstance(message, str):  # characters are not bytes
+        size = len(message.encode())
+    if size > limit:
+        raise InvalidSignature(f"a message of {size} bytes is too large: at most {limit}")
 
 
-def _read_arg(plain: object, where: str) -> Arg:
-    if not isinstance(plain, dict):
-        raise InvalidSignature(f"{where} is not an object with Type and Value")
-    kind = _pick(plain, "Type", "type")
-    value = plain["Value"] if "Value" in plain else plain.get("value")
-    name = _pick(plain, "Name", "name")
+def _read_args(plain: object, _: int) -> list[Arg]:
+    items = _list("Args", plain)
     try:
-        return Arg.from_wire(kind, value, "" if name is None else name)
+        return [Arg.from_plain(item) for item in items]
     except InvalidArgument as exc:
-        raise InvalidSignature(f"{where}: {exc}") from None
+        raise InvalidSignature(f"argument {_first_bad(items)}: {exc}") from None
 
 
-def _list(plain: Mapping[str, Any], key: str) -> list[Any]:
-    value = plain.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list) or len(value) > MAX_COUNT:
+def _first_bad(items: list[Any]) -> int:
+    """Number of the first argument that cannot be read."""
+    for number, item in enumerate(items, 1):
+        try:
+            Arg.from_plain(item)
+        except InvalidArgument:
+            return number
+    return 0  # pragma: no cover  # it is asked for only when there is one
+
+
+def _read_kwargs(plain: object, _: int) -> dict[str, Arg]:
+    items = _object("Kwargs", plain)
+    kwargs: dict[str, Arg] = {}
+    for name, item in items.items():
+        try:
+            kwargs[name] = Arg.from_plain(item)
+        except InvalidArgument as exc:
+            raise InvalidSignature(f"argument {quoted(name)}: {exc}") from None
+    return kwargs
+
+
+def _list(key: str, value: object) -> list[Any]:
+    if type(value) is not list or len(value) > MAX_COUNT:
         raise InvalidSignature(f"{key} is not a list of at most {MAX_COUNT}")
     return value
 
 
-def _object(plain: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = plain.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or len(value) > MAX_COUNT:
+def _object(key: str, value: object) -> dict[str, Any]:
+    if type(value) is not dict or len(value) > MAX_COUNT:
         raise InvalidSignature(f"{key} is not an object of at most {MAX_COUNT} entries")
     return value
 
 
-def _callbacks(plain: Mapping[str, Any], key: str, depth: int) -> list[Signature]:
-    return [_signature(item, depth - 1) for item in _list(plain, key)]
+_Reader = Callable[[Any, int], Any]
 
 
-def _options(plain: Mapping[str, Any]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for name, (key, _, read) in _OPTION_KEYS.items():
-        value = plain.get(key)
-        if value is not None and not (name == "queue" and value == ""):
-            options[name] = read(value)
-    if options.keys() - DEFAULTS.keys():  # pragma: no cover  # both tables are in this package
-        raise InvalidSignature("unknown option")
-    return options
+def _plainly(read: Callable[[Any], object]) -> _Reader | None:
+    return None if read is _same else lambda value, _: read(value)
+
+
+def _callbacks(key: str) -> _Reader:
+    return lambda value, depth: [_signature(item, depth - 1) for item in _list(key, value)]
+
+
+#: key -> (parameter of Signature, reader of what is not null; None: as it is).
+_READERS: Final[Mapping[str, tuple[str, _Reader | None]]] = {
+    "UUID": ("uuid", None),
+    "ID": ("other_uuid", None),
+    "Name": ("name", None),
+    "Args": ("args", _read_args),
+    "Kwargs": ("kwargs", _read_kwargs),
+    "Headers": ("headers", lambda value, _: _object("Headers", value)),
+    "OnSuccess": ("on_success", _callbacks("OnSuccess")),
+    "OnError": ("on_error", _callbacks("OnError")),
+    "Code": ("code", None),
+    "GroupUUID": ("group_uuid", None),
+    "GroupID": ("other_group_uuid", None),
+    "GroupTaskCount": ("group_task_count", None),
+    "ChordCallback": ("chord_callback", lambda value, depth: _signature(value, depth - 1)),
+    "Spec": ("spec", None),
+    "Position": ("position", _plainly(Position.from_plain)),
+    **{key: (name, _plainly(read)) for name, (key, _, read) in _OPTION_KEYS.items()},
+}
 
 
 def _signature(plain: object, depth: int) -> Signature:
     if depth <= 0:
         raise InvalidSignature(f"callbacks nest deeper than {MAX_DEPTH}")
-    if not isinstance(plain, dict):
+    if type(plain) is not dict:
         raise InvalidSignature("a callback of the message is not an object")
-    uuid = _pick(plain, "UUID", "ID")
-    if uuid is None or uuid == "":
+    fields: dict[str, Any] = {"name": None}
+    for key, value in plain.items():
+        if value is not None and key in _READERS:
+            name, read = _READERS[key]
+            fields[name] = value if read is None else read(value, depth)
+    if "other_uuid" in fields:
+        _other_spelling(fields, "uuid")
+    if "other_group_uuid" in fields:
+        _other_spelling(fields, "group_uuid")
+    if not fields.get("uuid"):
         raise InvalidSignature("the message has no UUID")
-    callback = plain.get("ChordCallback")
-    position = plain.get("Position")
     try:
-        return Signature(
-            plain.get("Name"),  # type: ignore[arg-type]  # checked there
-            [_read_arg(item, f"argument {index}") for index, item in enumerate(_list(plain, "Args"), 1)],
-            kwargs={
-                name: _read_arg(item, f"argument {name[:80]!r}") for name, item in _object(plain, "Kwargs").items()
-            },
-            uuid=uuid,
-            headers=_object(plain, "Headers"),
-            on_success=_callbacks(plain, "OnSuccess", depth),
-            on_error=_callbacks(plain, "OnError", depth),
-            code=_pick(plain, "Code"),
-            group_uuid=_pick(plain, "GroupUUID", "GroupID") or "",
-            group_task_count=_pick(plain, "GroupTaskCount") or 0,
-            chord_callback=None if callback is None else _signature(callback, depth - 1),
-            spec=_pick(plain, "Spec") or "",
-            position=None if position is None else Position.from_plain(position),
-            **_options(plain),
-        )
+        return Signature(**fields)
     except InvalidArgument as exc:
         raise InvalidSignature(f"the message holds an argument that is not allowed: {exc}") from None
+
+
+def _other_spelling(fields: dict[str, Any], name: str) -> None:
+    """Take `ID` and `GroupID`, as the Go code writes them, where `UUID` and `GroupUUID` are missing or empty."""
+    other = fields.pop(f"other_{name}")
+    if fields.get(name, "") == "":
+        fields[name] = other
 
 
 __all__ = ["MAX_MESSAGE", "decode", "decode_object", "encode", "format_instant", "parse_instant"]

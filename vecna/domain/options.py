@@ -112,7 +112,7 @@ def _retry(value: object) -> RetryPolicy:
 def _classes(value: object) -> tuple[str, ...]:
     if isinstance(value, type):
         value = (value,)
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise InvalidSignature(f"retry_on and no_retry_on take exception classes, not {shown(value)}")
     names: list[str] = []
     for item in itertools.islice(value, MAX_COUNT + 1):

@@ -149,41 +149,48 @@ OPTION_VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@st.composite
-def options(draw: st.DrawFn) -> dict[str, Any]:
+def _apart(chosen: dict[str, Any]) -> dict[str, Any]:
     """Options that may stand together."""
-    chosen = draw(st.sets(st.sampled_from(sorted(OPTION_VALUES)), max_size=4))
-    if {"eta", "delay"} <= chosen:
-        chosen.discard("eta")
-    return {name: draw(OPTION_VALUES[name]) for name in sorted(chosen)}
+    if "delay" in chosen:
+        chosen.pop("eta", None)
+    return chosen
 
 
-positions = st.builds(Position, st.one_of(st.just(""), ids), st.integers(0, 10_000), st.one_of(st.just(""), ids))
+options = st.fixed_dictionaries({}, optional=OPTION_VALUES).map(_apart)
+few_options = st.lists(st.sampled_from(sorted(OPTION_VALUES)), max_size=3).flatmap(
+    lambda chosen: st.fixed_dictionaries({name: OPTION_VALUES[name] for name in chosen}).map(_apart)
+)
+positions = st.builds(Position, st.just("") | ids, st.integers(0, 10_000), st.just("") | ids)
 
 
-@st.composite
-def signatures(draw: st.DrawFn, depth: int = 2) -> Signature:
+def _signature(fields: dict[str, Any], chosen: dict[str, Any]) -> Signature:
+    below = [*fields.get("on_success", []), *fields.get("on_error", []), *filter(None, [fields.get("chord_callback")])]
+    while fields["uuid"] in {signature.uuid for signature in below}:
+        fields["uuid"] = f"{fields['uuid'][:190]}.1"
+    return Signature(**fields, **chosen)
+
+
+def signatures(depth: int = 2) -> st.SearchStrategy[Signature]:
     """Any signature, with callbacks nested up to `depth`."""
-    callbacks: st.SearchStrategy[list[Signature]] = st.just([])
+    parts: dict[str, st.SearchStrategy[Any]] = {
+        "args": st.lists(arguments, max_size=3),
+        "kwargs": st.dictionaries(texts, arguments, max_size=2),
+        "headers": st.dictionaries(texts, json_values, max_size=2),
+        "code": ids,
+        "group_uuid": ids,
+        "group_task_count": st.integers(0, 10_000),
+        "spec": texts,
+        "position": positions,
+    }
     if depth:
-        callbacks = st.lists(signatures(depth - 1), max_size=1)
-    chord_callback = draw(callbacks)
-    return Signature(
-        draw(names),
-        draw(st.lists(arguments, max_size=3)),
-        kwargs=draw(st.dictionaries(texts, arguments, max_size=2)),
-        uuid=draw(st.none() | ids),
-        headers=draw(st.dictionaries(texts, json_values, max_size=2)),
-        on_success=draw(callbacks),
-        on_error=draw(callbacks),
-        code=draw(st.none() | ids),
-        group_uuid=draw(st.just("") | ids),
-        group_task_count=draw(st.just(0) | st.integers(0, 10_000)),
-        chord_callback=chord_callback[0] if chord_callback else None,
-        spec=draw(st.just("") | texts),
-        position=draw(st.none() | positions),
-        **draw(options()),
-    )
+        below = signatures(depth - 1)
+        parts |= {
+            "on_success": st.lists(below, max_size=2, unique_by=lambda signature: signature.uuid),
+            "on_error": st.lists(below, max_size=1),
+            "chord_callback": below,
+        }
+    fields = st.fixed_dictionaries({"name": names, "uuid": ids}, optional=parts)
+    return st.builds(_signature, fields, few_options)
 
 
 def exact(value: object) -> object:

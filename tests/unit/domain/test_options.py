@@ -80,7 +80,7 @@ def test_options_are_checked_into_their_one_spelling(given, checked):
     assert check_options(given) == checked
 
 
-@given(options())
+@given(options)
 def test_checked_options_stay_as_they_are(drawn):
     checked = check_options(drawn)
 
