@@ -16,7 +16,7 @@ from vecna import AsyncResult, State, VecnaError
 
 DELAY = 2.0  # seconds
 LONGEST_RUN = 60.0  # seconds until the demo gives up
-_TICK = 0.2  # seconds between two looks at what is still under way
+_TICK = 0.1  # seconds between two looks at what is still under way
 
 
 @dataclass

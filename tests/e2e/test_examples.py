@@ -1,0 +1,66 @@
+"""What the documents show is run: the README's example, and each program in examples/."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+EXAMPLES = {
+    "hello": "3\nhello, world\n",
+    "many_coroutines": "1000 squares, their sum is 332833500\n",
+    "progress_and_cancel": "counted to 10\nnever started: 1\ntold to stop: 1\nit stopped\n",
+    "retries": "fetched on attempt 2\npublished\nfailed: ZeroDivisionError: division by zero\n",
+    "typed_values": ("{'A-1': datetime.timedelta(days=2)}\n(Decimal('7'), Decimal('12.50'))\n"),
+}
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"}
+    return subprocess.run(
+        [sys.executable, *args], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_the_example_of_the_readme_runs_and_prints_what_it_says() -> None:
+    (example,) = python_blocks(README)
+    (promised,) = re.findall(r"print\(.*#\s*(.+)$", example, re.MULTILINE)
+    done = run("-c", example)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{promised}\n", "")
+
+
+def test_the_example_of_the_readme_has_at_most_twenty_lines() -> None:
+    (example,) = python_blocks(README)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 20
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs_and_prints_what_is_expected(name: str) -> None:
+    done = run("-m", f"examples.{name}")
+    assert (done.returncode, done.stdout) == (0, EXAMPLES[name]), done.stderr
+    # Final failures are logged; nothing else is.
+    assert [line for line in done.stderr.splitlines() if line.startswith("task ")] == done.stderr.splitlines()[:1]
+    assert bool(done.stderr) == ("failed" in done.stdout), done.stderr
+
+
+def test_every_example_is_run_here() -> None:
+    programs = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__init__"}
+    assert programs == set(EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    "page", [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))]
+)
+def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    targets = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text)
+    missing = [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
+    assert not missing
