@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -16,14 +16,19 @@ from vecna.app.registry import Registry
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
+from vecna.domain.state import TaskState
+from vecna.domain.workflow import share_code
 from vecna.ports.backend import Backend
 from vecna.ports.broker import Broker
 from vecna.ports.clock import Clock
 
 AnySignature = Signature[Any]
+T = TypeVar("T")
 PrePublishHandler = Callable[[AnySignature], AnySignature | None]
 _FIRST_BACKOFF: Final = 0.05
 _LAST_BACKOFF: Final = 2.0
+#: So many names are remembered as warned of.
+_MOST_WARNINGS: Final = 1000
 _BY_WORKFLOWS: Final = ("group_uuid", "group_task_count", "chord_callback", "spec", "position")
 
 
@@ -76,16 +81,19 @@ class Sending:
             BrokerUnavailable: the store could not be reached within `Config.send_timeout`.
         """
         for signature in signatures:
-            _check(signature)
+            check(signature)
         with tracing.send_span(signatures) as traced:
-            prepared = [self._prepared(signature, traced=traced) for signature in signatures]
-            messages = [self._message(signature) for signature in prepared]
-            self._warn(prepared)
-            old = self._old(signatures)
-            try:
-                new = self._insist(lambda: self._attempt(messages, old, broker, backend), clock, stop)
-            except BrokerUnavailable as exc:
-                raise self._given_up(exc, signatures) from exc
+            prepared = [share_code(each, each.code) for each in self.prepared(signatures, traced=traced)]
+            messages = [self.message(signature) for signature in prepared]
+            later = waiting_callbacks(prepared, clock)
+            old = self.old(signatures)
+
+            def attempt() -> list[bool]:
+                if later:
+                    backend.put_states(later)
+                return self._attempt(messages, old, broker, backend)
+
+            new = self.insist(attempt, signatures, clock, stop)
         return [Sent(*each) for each in zip(prepared, messages, new, strict=True)]
 
     def forked(self) -> None:
@@ -93,6 +101,16 @@ class Sending:
         self._lock = threading.Lock()
 
     # -- preparing -------------------------------------------------------------------------------------------------
+
+    def prepared(self, signatures: Iterable[AnySignature], *, traced: bool) -> list[AnySignature]:
+        """Signatures as they are sent: options, trace context and the pre-publish handler's changes filled in.
+
+        Raises:
+            InvalidSignature: the handler returned something else.
+        """
+        prepared = [self._prepared(signature, traced=traced) for signature in signatures]
+        self._warn(prepared)
+        return prepared
 
     def _prepared(self, signature: AnySignature, *, traced: bool) -> AnySignature:
         handler = self.pre_publish_handler
@@ -107,7 +125,7 @@ class Sending:
                 f"the pre-publish handler returned {replaced!r} for task {signature.uuid}: it must return None or a "
                 "signature with the same uuid (signature.replace(...))"
             )
-        _check(replaced)
+        check(replaced, member_of=signature.group_uuid)
         return self._completed(replaced, traced=False)
 
     def _completed(self, signature: AnySignature, *, traced: bool) -> AnySignature:
@@ -130,7 +148,12 @@ class Sending:
                 changes[kind] = [self._completed(callback, traced=traced) for callback in callbacks]
         return signature.replace(**changes) if changes else signature
 
-    def _message(self, signature: AnySignature) -> Message:
+    def message(self, signature: AnySignature) -> Message:
+        """The message of a prepared signature.
+
+        Raises:
+            InvalidArgument: it is larger than `Config.max_message_size`.
+        """
         message = Message.of(signature, self._config.default_queue)
         size, limit = len(message.body), self._config.max_message_size
         if size > limit:
@@ -143,7 +166,9 @@ class Sending:
     def _warn(self, signatures: Sequence[AnySignature]) -> None:
         for signature in signatures:
             name = signature.name
-            if name not in self._unknown and self._registry.get(name) is None and self._registry.names():
+            if name in self._unknown or self._registry.get(name) is not None:
+                continue
+            if self._registry.names() and len(self._unknown) < _MOST_WARNINGS:
                 self._unknown.add(name)
                 log.warning(
                     f"task {name!r} is sent but not registered here; that is right if another service runs it",
@@ -152,7 +177,7 @@ class Sending:
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
-    def _old(self, signatures: Sequence[AnySignature]) -> list[str]:
+    def old(self, signatures: Sequence[AnySignature]) -> list[str]:
         """Ids that left this process before, and so may have ended already; from now on all of them have."""
         with self._lock:
             old = [signature.uuid for signature in signatures if not signature.fresh]
@@ -170,8 +195,14 @@ class Sending:
         accepted = iter(broker.enqueue([message for message in messages if message.uuid not in ended]))
         return [message.uuid not in ended and next(accepted) for message in messages]
 
-    def _insist(self, attempt: Callable[[], list[bool]], clock: Clock, stop: threading.Event) -> list[bool]:
-        """Try until it works or the time is over. A repeated attempt has no second effect."""
+    def insist(
+        self, attempt: Callable[[], T], signatures: Sequence[AnySignature], clock: Clock, stop: threading.Event
+    ) -> T:
+        """Try until it works or the time is over. A repeated attempt has no second effect.
+
+        Raises:
+            BrokerUnavailable: it did not work within `Config.send_timeout`.
+        """
         deadline = clock.monotonic() + self._config.send_timeout
         pause = _FIRST_BACKOFF
         lost = False
@@ -181,7 +212,7 @@ class Sending:
             except BrokerUnavailable as exc:
                 left = deadline - clock.monotonic()
                 if left <= 0 or clock.virtual or stop.is_set():
-                    raise
+                    raise self._given_up(exc, signatures) from exc
                 if not lost:
                     lost = True
                     log.warning(f"the broker cannot be reached, sending is tried again for {left:.0f} s: {exc}")
@@ -196,13 +227,39 @@ class Sending:
         )
 
 
-def _check(signature: object) -> None:
+def waiting_callbacks(signatures: Iterable[AnySignature], clock: Clock) -> list[TaskState]:
+    """Records of the callbacks of what is sent: they are PENDING from now on, until their parent has ended."""
+    return [
+        TaskState(task_uuid=callback.uuid, task_name=callback.name, created_at=clock.now(), parent=parent)
+        for signature in signatures
+        if signature.on_success or signature.on_error
+        for callback, parent in _callbacks(signature)
+    ]
+
+
+def _callbacks(signature: AnySignature) -> Iterator[tuple[AnySignature, str]]:
+    for callback in (*signature.on_success, *signature.on_error):
+        yield callback, signature.uuid
+        yield from _callbacks(callback)
+
+
+def check(signature: object, *, member_of: str = "") -> None:
+    """Refuse what cannot be sent.
+
+    Args:
+        signature: what to look at.
+        member_of: the group that it may belong to.
+
+    Raises:
+        InvalidSignature: it is no signature, or carries what only workflows and schedules set.
+    """
     if not isinstance(signature, Signature):
         name = getattr(signature, "name", None)
         hint = f": call {name}.send(...), or pass {name}.signature(...)" if hasattr(signature, "signature") else ""
         raise InvalidSignature(f"send_task takes a Signature, not a {type(signature).__name__}{hint}")
     for name in _BY_WORKFLOWS:
-        if getattr(signature, name):
+        value = getattr(signature, name)
+        if value and not (member_of and (value == member_of or name == "group_task_count")):
             raise InvalidSignature(f"{name} of task {signature.name} is set by workflows and schedules, not by hand")
     for callback in (*signature.on_success, *signature.on_error):
-        _check(callback)
+        check(callback)

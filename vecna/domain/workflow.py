@@ -66,14 +66,22 @@ def _depth(link: Link) -> int:
 
 
 def share_code(signature: Signature, code: str) -> Signature:
-    """The signature under `code`, and its callbacks with it, so that one cancel reaches all that it causes."""
+    """The signature under `code`, so that one cancel reaches all that it causes.
+
+    With it go its callbacks, unless they were given a code of their own.
+    """
     changes: dict[str, Any] = {}
     if signature.code != code:
         changes["code"] = code
     for name in ("on_success", "on_error"):
         callbacks = getattr(signature, name)
         if callbacks:
-            changes[name] = tuple([share_code(callback, code) for callback in callbacks])
+            changes[name] = tuple(
+                [
+                    share_code(callback, code) if callback.code in (callback.uuid, signature.code) else callback
+                    for callback in callbacks
+                ]
+            )
     return signature.evolve(**changes) if changes else signature
 
 

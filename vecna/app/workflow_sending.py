@@ -1,0 +1,186 @@
+"""Sending groups, chords and chains: as a whole or not at all.
+
+The plan is stored first. What begins at once goes to the broker in one step where that is possible; else it is held
+there until all of it is there and one write has made the workflow count as sent. A sender may die anywhere: the same
+call again completes what it began, and what nobody completes is cancelled after `Config.publish_timeout`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import attrs
+
+from vecna.app import tracing
+from vecna.app.config import Config
+from vecna.app.sending import Sending, check, waiting_callbacks
+from vecna.domain.errors import InvalidArgument, InvalidSignature
+from vecna.domain.message import Message
+from vecna.domain.plan import Plan, plan
+from vecna.domain.signature import Signature
+from vecna.domain.state import TaskState
+from vecna.domain.workflow import Chain, Chord, Group
+from vecna.ports.clock import Clock
+
+#: Messages in one call; and, if they all go to one queue, what is sent in one step without holding it back.
+BATCH: Final = 500
+#: Batches in flight at most, whatever is asked for: each is a thread.
+_MOST_THREADS: Final = 16
+Workflow = Group | Chord | Chain
+
+
+@attrs.frozen
+class SentWorkflow:
+    """A workflow as it was sent.
+
+    Attributes:
+        plan: what was stored.
+        queues: of what began at once, by task id.
+        new: ids of what this sending started.
+    """
+
+    plan: Plan
+    queues: Mapping[str, str]
+    new: frozenset[str]
+
+
+class WorkflowSending:
+    """Prepares workflows and hands them to backend and broker.
+
+    Args:
+        config: settings.
+        sending: prepares their signatures.
+    """
+
+    def __init__(self, config: Config, sending: Sending) -> None:
+        self._config = config
+        self._sending = sending
+
+    def send(
+        self, workflow: Workflow, ports: Any, stop: threading.Event, *, send_concurrency: int | None = 0
+    ) -> SentWorkflow:
+        """Check all, then send all.
+
+        Args:
+            workflow: what to send.
+            ports: broker, backend and clock.
+            stop: set when the server is closed: no further attempt is made.
+            send_concurrency: batches in flight; 0: as many as there are, None: `Config.default_send_concurrency`.
+
+        Raises:
+            InvalidArgument, InvalidSignature: some part cannot be sent; nothing was.
+            BrokerUnavailable: the store could not be reached within `Config.send_timeout`; the same call may be
+                repeated.
+        """
+        concurrency = self._concurrency(send_concurrency)
+        signatures = list(workflow.signatures())
+        for signature in signatures:
+            check(signature, member_of=signature.group_uuid)
+        with tracing.send_span(signatures) as traced:
+            final = {each.uuid: each for each in self._sending.prepared(signatures, traced=traced)}
+            complete = _with_final(plan(workflow), final)
+            messages = [self._sending.message(signature) for signature in complete.first]
+            for step in complete.steps:
+                for signature in step.first:
+                    self._sending.message(signature)  # its size is checked now, not when its turn comes
+            later = self._later(complete, signatures, ports.clock)
+            known = set(self._sending.old(signatures))
+
+            def attempt() -> set[str]:
+                # What has ended is not sent again, as with single tasks.
+                ended = _ended(ports.backend, [uuid for uuid in known if uuid in final])
+                open_messages = [message for message in messages if message.uuid not in ended]
+                return self._attempt(complete, open_messages, later, ports, concurrency)
+
+            new = self._sending.insist(attempt, signatures, ports.clock, stop)
+        return SentWorkflow(complete, {message.uuid: message.queue for message in messages}, frozenset(new))
+
+    def _concurrency(self, asked: int | None) -> int:
+        if asked is None:
+            return self._config.default_send_concurrency
+        if type(asked) is not int or asked < 0:
+            raise InvalidArgument(f"send_concurrency must be an int of 0 or more, or None, not {asked!r}")
+        return asked
+
+    def _later(self, complete: Plan, signatures: Iterable[Signature[Any]], clock: Clock) -> list[TaskState]:
+        """Records of all that does not begin at once."""
+        now = clock.now()
+        states = [
+            TaskState(task_uuid=uuid, task_name=name, created_at=now, node=complete.root)
+            for uuid, name in complete.later
+        ]
+        return states + waiting_callbacks(signatures, clock)
+
+    def _attempt(
+        self, complete: Plan, messages: Sequence[Message], later: Sequence[TaskState], ports: Any, concurrency: int
+    ) -> set[str]:
+        if later:
+            ports.backend.put_states(later)
+        ports.backend.store_plan(complete)
+        queues = {message.queue for message in messages}
+        if len(messages) <= BATCH and len(queues) <= 1:
+            new = set(_accepted(messages, ports.broker.enqueue(messages)) if messages else ())
+            ports.backend.commit_plan(complete.root)
+            return new
+        new = set()
+        batches = list(_batches(messages))
+        for batch, answers in _each(batches, lambda batch: ports.broker.stage(complete.root, batch), concurrency):
+            new.update(_accepted(batch, answers))
+        canceled = not ports.backend.commit_plan(complete.root)
+        for queue in sorted(queues):
+            while ports.broker.unstage(queue, complete.root, canceled=canceled):
+                pass
+        return new
+
+
+def _with_final(draft: Plan, final: Mapping[str, Signature[Any]]) -> Plan:
+    """The plan with its signatures as they were prepared; where they stand in it stays."""
+
+    def complete(signature: Signature[Any]) -> Signature[Any]:
+        return final[signature.uuid].evolve(position=signature.position)
+
+    steps = tuple([attrs.evolve(step, first=tuple(map(complete, step.first))) for step in draft.steps])
+    return attrs.evolve(draft, first=tuple(map(complete, draft.first)), steps=steps)
+
+
+def _ended(backend: Any, uuids: Sequence[str]) -> set[str]:
+    if not uuids:
+        return set()
+    return {state.task_uuid for state in backend.get_states(uuids) if state is not None and state.is_completed}
+
+
+def _accepted(messages: Sequence[Message], answers: Sequence[bool]) -> Iterable[str]:
+    return [message.uuid for message, is_new in zip(messages, answers, strict=True) if is_new]
+
+
+def _batches(messages: Sequence[Message]) -> Iterable[Sequence[Message]]:
+    by_queue: dict[str, list[Message]] = {}
+    for message in messages:
+        by_queue.setdefault(message.queue, []).append(message)
+    for group in by_queue.values():
+        for start in range(0, len(group), BATCH):
+            yield group[start : start + BATCH]
+
+
+def _each(
+    batches: Sequence[Sequence[Message]], call: Callable[[Sequence[Message]], list[bool]], concurrency: int
+) -> Iterable[tuple[Sequence[Message], list[bool]]]:
+    """Make a call for each batch, several at a time."""
+    threads = min(concurrency or len(batches), len(batches), _MOST_THREADS)
+    if threads <= 1:
+        return [(batch, call(batch)) for batch in batches]
+    with ThreadPoolExecutor(threads, thread_name_prefix="vecna-send") as executor:
+        return list(zip(batches, executor.map(call, batches), strict=True))
+
+
+def check_workflow(value: object, kind: type[Workflow], method: str) -> None:
+    """Refuse something else than the workflow that a method takes.
+
+    Raises:
+        InvalidSignature: it is something else.
+    """
+    if not isinstance(value, kind):
+        raise InvalidSignature(f"{method} takes a {kind.__name__}, not a {type(value).__name__}")
