@@ -54,13 +54,3 @@ def test_an_example_runs_and_prints_what_is_expected(name: str) -> None:
 def test_every_example_is_run_here() -> None:
     programs = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__init__"}
     assert programs == set(EXAMPLES)
-
-
-@pytest.mark.parametrize(
-    "page", [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))]
-)
-def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text()
-    targets = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text)
-    missing = [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
-    assert not missing
