@@ -8,7 +8,8 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, get_args, get_origin
 
-from vecna.app.rebuild import Misfit, Rebuild, Unbuildable, rebuilder
+from vecna.app.rebuild import rebuilder
+from vecna.app.rebuild_plain import Misfit, Rebuild, Unbuildable
 from vecna.domain.errors import InvalidArgument
 
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -15,7 +15,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from vecna.app.rebuild import Misfit, Rebuild, misfit, named
+from vecna.app.rebuild_plain import Misfit, Rebuild, misfit, named
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.values import to_plain
 

@@ -14,7 +14,16 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 from cattrs.gen.typeddicts import make_dict_structure_fn as make_typeddict_structure_fn
 
-from vecna.app.rebuild import Misfit, Rebuild, Unbuildable, is_simple, misfit, named, rebuilder, takes_anything
+from vecna.app.rebuild_plain import (
+    Misfit,
+    Rebuild,
+    Unbuildable,
+    is_simple,
+    misfit,
+    named,
+    simple_rebuilder,
+    takes_anything,
+)
 from vecna.app.rebuild_scalars import SCALARS, enum_rebuilder, is_enum, is_path, literal_rebuilder, path_rebuilder
 from vecna.app.rebuild_unions import union_rebuilder
 
@@ -59,8 +68,9 @@ def build_rebuilder(annotation: Any) -> Rebuild:
 
 def _item(annotation: Any) -> Rebuild:
     """What rebuilds a part of something."""
-    found = rebuilder(annotation)
-    return found if found is not None else _as_it_is
+    if is_simple(annotation):
+        return simple_rebuilder(annotation)
+    return _as_it_is if takes_anything(annotation) else build_rebuilder(annotation)
 
 
 def _as_it_is(value: Any) -> Any:
@@ -276,7 +286,7 @@ def _union(annotation: Any, converter: cattrs.Converter) -> Callable[[Any, Any],
 
 
 _KINDS: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any, cattrs.Converter], Any]], ...]] = (
-    (is_simple, _made_by(_item)),
+    (is_simple, _made_by(simple_rebuilder)),
     (SCALARS.__contains__, _made_by(SCALARS.__getitem__)),
     (takes_anything, _made_by(lambda _: _as_it_is)),
     (_origin_in(Union, types.UnionType), _union),

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import cattrs
 from cattrs.disambiguators import create_default_dis_func
 
-from vecna.app.rebuild import Misfit, Rebuild, Unbuildable, misfit, named, takes_anything
+from vecna.app.rebuild_plain import Misfit, Rebuild, Unbuildable, misfit, named, takes_anything
 from vecna.app.rebuild_scalars import is_enum, is_path
 
 #: Text is tried as these before it is left a str. Bytes, decimals and paths are not: most text would pass for one.

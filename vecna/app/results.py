@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 from vecna.app.cancelling import cancel_tasks
 from vecna.app.context import current_task
 from vecna.app.lookup import Lookup
-from vecna.app.registry import Registry
+from vecna.app.parameters import Parameters
 from vecna.app.twins import Pool, Twinned, blocking, twin
 from vecna.app.waiting import News, WaitingRoom
 from vecna.domain.cancellation import Cancellation
@@ -29,11 +29,26 @@ R = TypeVar("R", default=Any)
 D = TypeVar("D")
 
 
+class Returning(Protocol):
+    """A task, as far as its return annotation goes."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """What its function takes and returns."""
+
+
+class Tasks(Protocol):
+    """Where tasks are looked up."""
+
+    def get(self, name: str) -> Returning | None:
+        """The task of this name, None if there is none."""
+
+
 class ResultSource(Protocol):
     """What a handle needs of its server."""
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> Tasks:
         """The tasks whose return annotations are known."""
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import inspect
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -93,7 +94,10 @@ def twin(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], 
     call.__name__ = f"{method.__name__}_async"
     call.__qualname__ = f"{method.__qualname__}_async"
     call.__module__ = method.__module__
-    call.__doc__ = f"As `{method.__name__}`, without blocking the event loop.\n\n{method.__doc__ or ''}"
+    call.__doc__ = (
+        f"As `{method.__name__}`, without blocking the event loop.\n\n{inspect.cleandoc(method.__doc__ or '')}"
+    )
+    call.__wrapped__ = method  # type: ignore[attr-defined]  # so that help() shows its parameters
     return call
 
 
