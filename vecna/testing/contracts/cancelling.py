@@ -192,6 +192,21 @@ class CancelLaws(BrokerCase):
         assert queue.standing("dead") is Standing.DEAD
         assert broker.counts("other").pending == 1
 
+    @pytest.mark.parametrize("died_of", ["crashes", "cancel"])
+    def test_a_dead_letter_is_unknown_whatever_it_died_of(self, queue: DrivenQueue, died_of: str) -> None:
+        """Its end is recorded; the verdict that led to it says nothing any more."""
+        queue.send("a")
+        if died_of == "cancel":
+            queue.cancel("a")
+        else:
+            queue.take_one()
+            queue.pass_time(LEASE + SECOND)
+        delivery = queue.take_one(max_deliveries=1)
+        assert delivery.verdict is not None
+        assert queue.settle(delivery, SettleAs.DEAD) is Answer.OK
+
+        assert queue.cancel("a") == [Canceling.UNKNOWN]
+
     def test_a_cancel_covers_what_was_accepted_before(self, queue: DrivenQueue) -> None:
         """An id that is sent again later is a new task: it runs."""
         queue.send("a")
