@@ -1,6 +1,6 @@
 -- Include: dropping what is no longer needed after leases have ended.
 -- KEYS[1] the queue. ARGV: none. Needs time, bucket, place.
--- Returns: nothing; defines release(counts by token) and forget(ids that were removed, how many have died, limit).
+-- Returns: nothing; defines release(counts by token) and forget(ids that were removed, ids that have died, limit).
 local function release(released)
     for token, count in pairs(released) do
         if call('HINCRBY', Q .. ':left', token, -count) <= 0 then
@@ -14,7 +14,7 @@ end
 
 local function forget(ids, died, limit)
     -- Dead letters over the limit go, the oldest first; more than have died now only while the limit is new.
-    local excess = died > 0 and math.min(call('LLEN', Q .. ':dead') - limit, died + 100) or 0
+    local excess = #died > 0 and math.min(call('LLEN', Q .. ':dead') - limit, #died + 100) or 0
     if excess > 0 then
         local dropped = call('LPOP', Q .. ':dead', excess)
         for _, id in ipairs(dropped) do
@@ -23,8 +23,11 @@ local function forget(ids, died, limit)
         end
         push('HDEL', Q .. ':reasons', dropped)
     end
-    if #ids > 0 and call('EXISTS', Q .. ':counts', Q .. ':crashes', Q .. ':verdicts', Q .. ':flagged') > 0 then
+    if #ids + #died > 0 and call('EXISTS', Q .. ':counts', Q .. ':crashes', Q .. ':verdicts', Q .. ':flagged') > 0 then
         push('HDEL', Q .. ':counts', ids)
+        for _, id in ipairs(died) do
+            ids[#ids + 1] = id
+        end
         push('HDEL', Q .. ':crashes', ids)
         push('HDEL', Q .. ':verdicts', ids)
         push('SREM', Q .. ':flagged', ids)

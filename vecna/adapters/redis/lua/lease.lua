@@ -16,8 +16,8 @@ call('HSET', Q .. ':meta', 'duration', ARGV[5])
 promote(1000)
 reclaim(tonumber(ARGV[6]), 1000)
 
-local newest = call('HGET', Q .. ':calls', worker) or '-1 '
-local newest_number, token = string.match(newest, '^(%-?%d+) (.*)$')
+local newest, token = string.match(call('HGET', Q .. ':calls', worker) or '', '^(%-?%d+) (.*)$')
+newest = tonumber(newest) or -math.huge
 local levels, stale = {}, tonumber(meta[3] or 0)
 for digit in string.gmatch(meta[2] or '', '%d') do
     levels[#levels + 1] = digit
@@ -25,7 +25,7 @@ end
 table.sort(levels, function(one, other) return one > other end)
 
 local ids, records = {}, {}
-if number > tonumber(newest_number) then
+if number > newest then
     local before = stale
     token = ''
     ids, records, stale = take(count, table.concat(levels), stale, ARGV[7] == '1', tonumber(ARGV[8]))
@@ -50,7 +50,7 @@ if number > tonumber(newest_number) then
     local silent = call('ZRANGE', Q .. ':workers', '-inf', '(' .. digits(now - 86400000), 'BYSCORE', 'LIMIT', 0, 10)
     push('HDEL', Q .. ':calls', silent)
     push('ZREM', Q .. ':workers', silent)
-elseif number == tonumber(newest_number) and token ~= '' then
+elseif number == newest and token ~= '' then
     for id in string.gmatch(call('HGET', Q .. ':held', token) or '', '%d(%S+)') do
         local record = call('HGET', Q .. ':leased', id) == token and call('HGET', body_key(id), id)
         if record then

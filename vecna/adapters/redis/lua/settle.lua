@@ -21,7 +21,7 @@ local any_verdict = call('EXISTS', Q .. ':verdicts') == 1
 local any_flagged = call('EXISTS', Q .. ':flagged') == 1
 touch(tonumber(meta[1] or nil), tonumber(meta[2] or nil))
 
-local heads, ending_head, unleased, ended, released, dead = {}, {}, {}, {}, {}, 0
+local heads, ending_head, unleased, ended, released, dead = {}, {}, {}, {}, {}, {}
 
 -- How often it was repeated, and how it was settled last: '<retries> <repeats> <parks> <kind> <token>'.
 local function note(id, counts, kind, token)
@@ -50,7 +50,7 @@ local function apply(id, token, kind, detail, first, n)
         note(id, nil, kind, token)
         call('RPUSH', Q .. ':dead', id)
         call('HSET', Q .. ':reasons', id, digits(now) .. ' ' .. detail)
-        dead = dead + 1
+        dead[#dead + 1] = id
         return follow_ups(first, n)
     end
     local verdict = any_verdict and call('HGET', Q .. ':verdicts', id)
