@@ -32,6 +32,7 @@ class Walk(NamedTuple):
 
     start: dt.datetime
     end: dt.datetime
+    look_every: int
     days: dict[int, list[tuple[int, int, bool]]]  # by date on the wall: real minute, shown, has been shown before
     jumps: list[tuple[int, range]]  # real minute, what the clock should have shown since the one before, and never will
 
@@ -40,19 +41,16 @@ class Walk(NamedTuple):
 def walk(zone: str, start: dt.datetime, days: int, look_every: int = 1) -> Walk:
     """What the clock shows from `start` on. It is looked at every `look_every` minutes, and just runs on in between."""
     tz = ZoneInfo(zone)
-    walked = Walk(start, start + dt.timedelta(days=days), {}, [])
+    walked = Walk(start, start + dt.timedelta(days=days), look_every, {}, [])
     highest = None
-    for look in range(0, days * 1440, look_every):
-        local = (start + look * MINUTE).astimezone(tz)
-        first = local.toordinal() * 1440 + local.hour * 60 + local.minute
-        highest = first - 1 if highest is None else highest
-        if first > highest + 1:
-            walked.jumps.append((look, range(highest + 1, first)))
-        again = first <= highest
-        last = first + look_every - 1
-        assert first // 1440 == last // 1440
-        walked.days.setdefault(first // 1440, []).extend((look + n, first + n, again) for n in range(look_every))
-        highest = max(highest, last)
+    for at in range(0, days * 1440, look_every):
+        local = (start + at * MINUTE).astimezone(tz)
+        wall = local.toordinal() * 1440 + local.hour * 60 + local.minute
+        highest = wall - 1 if highest is None else highest
+        if wall > highest + 1:
+            walked.jumps.append((at, range(highest + 1, wall)))
+        walked.days.setdefault(wall // 1440, []).append((at, wall, wall <= highest))
+        highest = max(highest, wall + look_every - 1)
     return walked
 
 
@@ -108,7 +106,13 @@ def enumerated(spec: str, walked: Walk) -> list[dt.datetime]:
     due = set()
     for date, shown in walked.days.items():
         if on(date):
-            due |= {at for at, wall, again in shown if wall % 1440 in minutes and (follows_real_time or not again)}
+            due |= {
+                at + n
+                for at, wall, again in shown
+                if follows_real_time or not again
+                for n in range(walked.look_every)
+                if (wall + n) % 1440 in minutes
+            }
     if not follows_real_time:
         for at, skipped in walked.jumps:
             if any(wall % 1440 in minutes and on(wall // 1440) for wall in skipped):
