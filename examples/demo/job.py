@@ -65,8 +65,8 @@ async def run_job(files: Sequence[Path], screen: Screen, check: Check) -> Outcom
         if not repeated.done():
             notes.append(await _how_it_goes(unsteady_handle))
         if not greeting.done():
-            notes.append(f"the delayed task is due in {max(0.0, due - clock()):.1f} s")
-        screen.progress(" · ".join(notes), last=not under_way)
+            notes.append(f"delayed task: due in {max(0.0, due - clock()):.1f} s")
+        screen.progress(" | ".join(notes), last=not under_way)
 
     uuids = [unsteady_handle.uuid, greet_handle.uuid, *[handle.uuid for handle in handles]]
     states = await asyncio.to_thread(server.backend.get_states, uuids)
@@ -92,5 +92,5 @@ async def _value(handle: AsyncResult[Any]) -> Any:
 async def _how_it_goes(handle: AsyncResult[int]) -> str:
     state = await handle.get_state_async()
     if state.state is State.RETRY:
-        return f"the unsteady task waits for its next attempt ({state.error})"
-    return f"the unsteady task is {state.state}"
+        return f"unsteady task: attempt {state.attempt} failed, waits"
+    return f"unsteady task: {state.state}"
