@@ -108,7 +108,7 @@ class Config:
         no_unix_signals: whether `Worker.launch` leaves SIGINT and SIGTERM alone.
         default_send_concurrency: how many members of a group are sent at a time when the call says None; 0: no limit.
         send_timeout: how long a send tries to reach the broker before it raises `BrokerUnavailable`.
-        max_threads: how many functions a worker without a limit of its own runs at a time.
+        max_threads: how many functions a worker without a limit of its own runs at a time; read when it starts.
         namespace: what all names in a store begin with; servers of different namespaces do not see each other.
         lease: how long a worker that has gone silent keeps its tasks, before others run them.
         heartbeat: how often a worker extends its leases, at most half of `lease`; a third of it if left out.
@@ -138,12 +138,11 @@ class Config:
     send_timeout: float = attrs.field(default=30, converter=to_seconds, validator=Seconds(), metadata=_LIVE)
     max_threads: int = attrs.field(default=1000, validator=Whole(least=1, most=100_000), metadata=_LIVE)
     namespace: str = attrs.field(default="vecna", validator=Name())
-    lease: float = attrs.field(default=30, converter=to_seconds, validator=Seconds(), metadata=_LIVE)
+    lease: float = attrs.field(default=30, converter=to_seconds, validator=Seconds())
     heartbeat: float = attrs.field(
         default=attrs.Factory(_third_of_lease, takes_self=True),
         converter=to_seconds,
         validator=Seconds(),
-        metadata=_LIVE,
     )
     max_deliveries: int = attrs.field(default=5, validator=Whole(least=1), metadata=_LIVE)
     max_message_size: int = attrs.field(default=262_144, validator=Whole(least=1024, most=MAX_MESSAGE), metadata=_LIVE)
@@ -205,8 +204,9 @@ class Config:
         Args:
             path: the file.
             reload: read it again every 10 seconds in a daemon thread, until `close`. URLs, `namespace`,
-                `default_queue`, `dead_letter_limit`, `no_unix_signals` and all below `redis` keep their values (one log
-                line); everything else changes at once, together. A bad file changes nothing (one log line).
+                `default_queue`, `lease`, `heartbeat`, `dead_letter_limit`, `no_unix_signals` and all below `redis` keep
+                their values (one log line); everything else changes at once, together. A bad file changes nothing
+                (one log line).
             clock: who counts the 10 seconds; the machine's clock if left out.
 
         Raises:

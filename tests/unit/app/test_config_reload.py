@@ -100,7 +100,7 @@ def test_an_unchanged_file_changes_nothing(
     load: Callable[[str], Config], clock: SteppedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    config = load(f"broker: {URL}\nlease: 40\n")
+    config = load(f"broker: {URL}\npoll_interval: 40\n")
     before = attrs.evolve(config)
     for _ in range(3):
         assert clock.next_wait() == PERIOD
@@ -116,20 +116,20 @@ def test_a_file_that_is_being_written_is_left_until_it_is_settled(
 ) -> None:
     config = load(f"broker: {URL}\n")
     clock.next_wait()
-    file.write_text(f"broker: {URL}\nlease: 3")  # the writer has come so far
+    file.write_text(f"broker: {URL}\npoll_interval: 3")  # the writer has come so far
     clock.step()
     assert clock.next_wait() == SETTLE
-    file.write_text(f"broker: {URL}\nlease: 300\n")
+    file.write_text(f"broker: {URL}\npoll_interval: 300\n")
     clock.step()
     assert clock.next_wait() == PERIOD
-    assert config.lease == 30
+    assert config.poll_interval == 5
 
     clock.step()
     assert clock.next_wait() == SETTLE
     clock.step()
     assert clock.next_wait() == PERIOD
 
-    assert config.lease == 300
+    assert config.poll_interval == 300
 
 
 def test_what_needs_a_restart_is_logged_once_and_kept(
@@ -143,6 +143,7 @@ default_queue: other
 no_unix_signals: true
 redis: {{max_active: 5, max_idle: 5}}
 lease: 60
+poll_interval: 9
 """
     file.write_text(text)
     assert reloader_of(config).look() is True
@@ -152,9 +153,10 @@ lease: 60
     assert (config.broker, config.lock, config.result_backend) == (URL, URL, URL)
     assert (config.namespace, config.default_queue, config.no_unix_signals) == ("vecna", "vecna_tasks", False)
     assert config.redis.max_active == 100
-    assert (config.lease, config.heartbeat) == (60, 20)
+    assert (config.lease, config.heartbeat, config.poll_interval) == (30, 10, 9)
     assert lines(caplog, file) == [
-        "FILE: broker, lock, result_backend, default_queue, redis.max_active, no_unix_signals, namespace "
+        "FILE: broker, lock, result_backend, default_queue, redis.max_active, no_unix_signals, namespace, "
+        "lease, heartbeat "
         "cannot change while running; restart to apply it"
     ]
 
@@ -174,30 +176,30 @@ def test_a_bad_file_keeps_the_last_good_settings_and_is_logged_once_per_error(
     load: Callable[[str], Config], file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    config = load(f"broker: {URL}\nlease: 40\n")
+    config = load(f"broker: {URL}\npoll_interval: 40\n")
     bad = [
-        f"broker: {URL}\nlease: x\n",
-        f"broker: {URL}\nlease: x\n",
-        f"broker: {URL}\nlease: [\n",
-        f"broker: {URL}\nlease: x\n# again\n",
+        f"broker: {URL}\npoll_interval: x\n",
+        f"broker: {URL}\npoll_interval: x\n",
+        f"broker: {URL}\npoll_interval: [\n",
+        f"broker: {URL}\npoll_interval: x\n# again\n",
         f"broker: :{SECRET}@h\n",
     ]
     for text in bad:
         file.write_text(text)
         assert reloader_of(config).look() is False
-    assert config.lease == 40
-    file.write_text(f"broker: {URL}\nlease: 50\n")
+    assert config.poll_interval == 40
+    file.write_text(f"broker: {URL}\npoll_interval: 50\n")
     assert reloader_of(config).look() is True
 
-    assert config.lease == 50
+    assert config.poll_interval == 50
     assert lines(caplog, file) == [
-        "FILE, line 2: lease must be a number of seconds, above 0, not 'x' (str); "
+        "FILE, line 2: poll_interval must be a number of seconds, above 0, not 'x' (str); "
         "the settings from before stay in force",
         "FILE, line 3: is not YAML: expected the node content, but found ...; the settings from before stay in force",
         "FILE, line 1: broker has no scheme: write a URL such as redis://localhost:6379/0 or memory://; "
         "the settings from before stay in force",
         "FILE: is good again",
-        "FILE: read again; changed: lease, heartbeat",
+        "FILE: read again; changed: poll_interval",
     ]
 
 
@@ -205,7 +207,7 @@ def test_an_error_that_comes_back_after_a_good_file_is_logged_again(
     load: Callable[[str], Config], file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = load(f"broker: {URL}\n")
-    for text in ("lease: 1", f"broker: {URL}\n", "lease: 1"):
+    for text in ("poll_interval: 1", f"broker: {URL}\n", "poll_interval: 1"):
         file.write_text(text)
         reloader_of(config).look()
 
@@ -216,7 +218,7 @@ def test_a_file_that_vanishes_and_returns_is_logged_once_each(
     load: Callable[[str], Config], file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    text = f"broker: {URL}\nlease: 40\n"
+    text = f"broker: {URL}\npoll_interval: 40\n"
     config = load(text)
     file.unlink()
     reloader_of(config).look()
@@ -225,7 +227,7 @@ def test_a_file_that_vanishes_and_returns_is_logged_once_each(
     reloader_of(config).look()
     reloader_of(config).look()
 
-    assert config.lease == 40
+    assert config.poll_interval == 40
     assert lines(caplog, file) == [
         "FILE: cannot be read: No such file or directory; the settings from before stay in force",
         "FILE: is good again",
@@ -238,42 +240,42 @@ def test_the_thread_goes_on_after_a_bad_file(load: Callable[[str], Config], file
     file.unlink()
     clock.step()
     assert clock.next_wait() == PERIOD
-    file.write_text(f"broker: {URL}\nlease: 50\n")
+    file.write_text(f"broker: {URL}\npoll_interval: 50\n")
     clock.step()
     assert clock.next_wait() == SETTLE
     clock.step()
     clock.next_wait()
 
-    assert config.lease == 50
+    assert config.poll_interval == 50
 
 
 def test_a_setting_taken_out_of_the_file_returns_to_its_default(load: Callable[[str], Config], file: Path) -> None:
-    config = load(f"broker: {URL}\nlease: 40\npark_limit: 3\n")
+    config = load(f"broker: {URL}\npoll_interval: 40\npark_limit: 3\n")
     file.write_text(f"broker: {URL}\n")
     reloader_of(config).look()
 
-    assert (config.lease, config.park_limit) == (30, None)
+    assert (config.poll_interval, config.park_limit) == (5, None)
 
 
 def test_all_changes_appear_in_one_step(load: Callable[[str], Config], file: Path) -> None:
-    config = load(f"broker: {URL}\nlease: 20\n")
-    seen: set[tuple[float, float]] = set()
+    config = load(f"broker: {URL}\npark_limit: 0\nmax_deliveries: 1\n")
+    seen: set[tuple[int, int]] = set()
     stop = threading.Event()
 
     def watch() -> None:
         while not stop.is_set():
             state = vars(config)  # one reading
-            seen.add((state["lease"], state["heartbeat"]))
+            seen.add((state["park_limit"], state["max_deliveries"]))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    for lease in (2, 4, 6, 8) * 5:
-        file.write_text(f"broker: {URL}\nlease: {lease}\nheartbeat: {lease // 2}\n")
+    for limit in (1, 2, 3, 4) * 5:
+        file.write_text(f"broker: {URL}\npark_limit: {limit}\nmax_deliveries: {limit + 1}\n")
         reloader_of(config).look()
     stop.set()
     watcher.join(TIMEOUT)
 
-    assert seen <= {(20, 20 / 3), *((lease, lease // 2) for lease in (2, 4, 6, 8))}
+    assert seen <= {(limit, limit + 1) for limit in range(5)}
     assert len(seen) > 1
 
 
@@ -286,7 +288,7 @@ def test_close_ends_the_thread_and_may_be_repeated(load: Callable[[str], Config]
     config.close()
 
     assert not thread.is_alive()
-    file.write_text(f"broker: {URL}\nlease: 50\n")
+    file.write_text(f"broker: {URL}\npoll_interval: 50\n")
     assert reloader_of(config).look() is False
 
 
@@ -320,9 +322,9 @@ config = Config.from_yaml(file, reload=True)
 if os.fork():
     sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 assert config._reloader._thread.is_alive()
-file.write_text(file.read_text() + "lease: 50\\n")
+file.write_text(file.read_text() + "poll_interval: 50\\n")
 assert config._reloader.look()
-assert config.lease == 50
+assert config.poll_interval == 50
 config.close()
 os._exit(0)
 """
