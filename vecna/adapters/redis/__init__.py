@@ -7,8 +7,9 @@ from typing import Protocol
 from vecna.adapters.redis.address import RedisAddress, parse_url
 from vecna.adapters.redis.backend import RedisBackend
 from vecna.adapters.redis.broker import RedisBroker
-from vecna.adapters.redis.connections import ClientSettings, Connections
+from vecna.adapters.redis.connections import Connections
 from vecna.adapters.redis.lock import RedisLock
+from vecna.adapters.redis.opening import ClientSettings
 from vecna.ports.clock import Clock
 from vecna.ports.values import Adapters
 

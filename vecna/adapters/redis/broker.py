@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
@@ -11,7 +12,7 @@ from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.inspection import RedisInspection
 from vecna.adapters.redis.scripts import Script
 from vecna.adapters.redis.waiter import RedisWaiter
-from vecna.domain.errors import InvalidArgument
+from vecna.domain.errors import BrokerUnavailable, InvalidArgument
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.ports.broker import Broker, Waiter
@@ -21,6 +22,8 @@ T = TypeVar("T")
 #: Most items, and bytes of bodies, of one call of a script: the server does nothing else meanwhile.
 CHUNK: Final = 500
 CHUNK_BYTES: Final = 1024 * 1024
+#: How long a process takes for granted that a queue is in the registry, seconds: its node may lose what it has.
+_REGISTERED: Final = 60.0
 #: Most bytes of records that one lease or page answers with.
 REPLY_BYTES: Final = 8 * 1024 * 1024
 
@@ -41,8 +44,7 @@ class RedisBroker(RedisInspection, Broker):
     def __init__(self, connections: Connections, namespace: str = "vecna", *, dead_letter_limit: int = 10_000) -> None:
         super().__init__(connections, namespace)
         self._dead_letter_limit = dead_letter_limit
-        self._registered: set[str] = set()  # in a cluster: queues known to be in the registry
-        self._waiters: list[RedisWaiter] = []
+        self._registered: dict[str, float] = {}  # in a cluster: when a queue was last written to the registry
 
     def _run(self, script: Script, queue: str, *args: Any, patience: float | None = None) -> Any:
         return self._connections.run(script, (keys.queue(self._namespace, queue),), args, patience=patience)
@@ -72,9 +74,10 @@ class RedisBroker(RedisInspection, Broker):
         key, registry = keys.queue(self._namespace, queue), keys.queues(self._namespace)
         if not self._connections.is_cluster:
             return key, registry
-        if queue not in self._registered:
+        now = self._connections.clock.monotonic()
+        if now - self._registered.get(queue, -math.inf) > _REGISTERED:
             self._connections.attempt(lambda client: client.sadd(registry, queue))
-            self._registered.add(queue)
+            self._registered[queue] = now
         return (key,)
 
     def lease(
@@ -155,18 +158,19 @@ class RedisBroker(RedisInspection, Broker):
         check_id(queue, "queue name")
         epoch, *waiting = self._run(scripts.OUTBOX_READ, queue, min(limit, CHUNK), CHUNK_BYTES, patience=IMPATIENT)
         arrived: list[Any] = []
+        failed: BrokerUnavailable | None = None
         for name, entries in zip(waiting[::2], waiting[1::2], strict=True):
             target = name.decode()
-            cursor = self._connections.run(
-                scripts.ACCEPT,
-                self._with_registry(target),
-                (wire.now_argument(self._connections.clock), target, queue, epoch, *entries),
-                patience=IMPATIENT,
-            )
-            arrived += (target, cursor)
-        if not arrived:
-            return 0
-        left: int = self._run(scripts.OUTBOX_DROP, queue, epoch, *arrived, patience=IMPATIENT)
+            args = (wire.now_argument(self._connections.clock), target, queue, epoch, *entries)
+            try:
+                cursor = self._connections.run(scripts.ACCEPT, self._with_registry(target), args, patience=IMPATIENT)
+            except BrokerUnavailable as exc:
+                failed = exc  # its node may be down, those of other targets need not
+            else:
+                arrived += (target, cursor)
+        left: int = self._run(scripts.OUTBOX_DROP, queue, epoch, *arrived, patience=IMPATIENT) if waiting else 0
+        if failed is not None:
+            raise failed
         return left
 
     # -- Wakeup ------------------------------------------------------------------------------------------------------

@@ -62,14 +62,17 @@ class RedisInspection(Inspection):
     def get_pending_tasks(self, queue: str, *, limit: int | None = None, offset: int = 0) -> list[Signature]:
         """See `vecna.ports.Inspection`."""
         check_id(queue, "queue name")
-        found = [_read(entry.record) for entry in _page(self._pending(queue), limit, offset)]
+        found = [
+            _read(entry.record)
+            for entry in _page(self._pending(queue, None if limit is None else limit + offset), limit, offset)
+        ]
         return [signature for signature in found if signature is not None]
 
-    def _pending(self, queue: str) -> Iterator[_Entry]:
+    def _pending(self, queue: str, want: int | None) -> Iterator[_Entry]:
         """All that is pending, in the order of leasing. Entries of cancelled messages are the first of their ids."""
         for priority in range(9, -1, -1):
             skipped: dict[str, int] = {}
-            for entry in self._entries(queue, f"p:{priority}", more="stale", prefix=str(priority)):
+            for entry in self._entries(queue, f"p:{priority}", want=want, more="stale", prefix=str(priority)):
                 if entry.more is not None and skipped.get(entry.uuid, 0) < int(entry.more):
                     skipped[entry.uuid] = skipped.get(entry.uuid, 0) + 1
                 elif entry.record is not None:
@@ -79,7 +82,7 @@ class RedisInspection(Inspection):
         """See `vecna.ports.Inspection`."""
         check_id(queue, "queue name")
         found = []
-        for entry in _page(self._entries(queue, "delayed", start=offset), limit, 0):
+        for entry in _page(self._entries(queue, "delayed", start=offset, want=limit), limit, 0):
             signature = _read(entry.record)
             if signature is not None and entry.score is not None:
                 found.append(signature.replace(eta=wire.instant(float(entry.score))))
@@ -89,7 +92,7 @@ class RedisInspection(Inspection):
         """See `vecna.ports.Inspection`."""
         check_id(queue, "queue name")
         found = []
-        for entry in _page(self._entries(queue, "dead", start=offset, more="reasons"), limit, 0):
+        for entry in _page(self._entries(queue, "dead", start=offset, want=limit, more="reasons"), limit, 0):
             died_at, _, reason = (entry.more or b"0 ").partition(b" ")
             body = wire.record(entry.record or b"")[2]
             letter = DeadLetter(entry.uuid, queue, reason.decode(errors="replace"), wire.instant(died_at), body)
@@ -97,11 +100,12 @@ class RedisInspection(Inspection):
         return found
 
     def _entries(
-        self, queue: str, suffix: str, *, start: int = 0, more: str = "", prefix: str = ""
+        self, queue: str, suffix: str, *, start: int = 0, want: int | None = None, more: str = "", prefix: str = ""
     ) -> Iterator[_Entry]:
         key = keys.queue(self._namespace, queue)
+        size = _PAGE if want is None else max(1, min(want, _PAGE))
         while True:
-            args = (start, start + _PAGE - 1, more, prefix, _PAGE_BYTES)
+            args = (start, start + size - 1, more, prefix, _PAGE_BYTES)
             found: list[Any] = self._connections.run(scripts.PAGE, (key, f"{key}:{suffix}"), args)
             if not found:
                 return

@@ -144,6 +144,7 @@ class RedisListener(Listener):
 
     def _lose(self, exc: Exception) -> None:
         self._hang_up()
+        self._connections.look_again()
         self._lost = exc
 
     def _hang_up(self) -> None:

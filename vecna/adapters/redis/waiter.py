@@ -59,7 +59,7 @@ class RedisWaiter(Waiter):
                 self._wait(tuple(sorted(map(self._key, queues))), timeout)
             except REDIS_ERRORS as exc:
                 self._hang_up()
-                self._connections.refresh()
+                self._connections.look_again()
                 raise unavailable(exc, self._connections) from exc
             except BaseException:
                 self._hang_up()

@@ -8,20 +8,19 @@
 local call = redis.call
 local left, room = tonumber(ARGV[1]), tonumber(ARGV[2])
 local reply = {call('HGET', Q .. ':meta', 'epoch') or '0'}
-for _, target in ipairs(call('SMEMBERS', Q .. ':outboxes')) do
-    local key, entries = Q .. ':outbox:' .. target, {}
-    while left > 0 and room > 0 do
-        local found = call('LRANGE', key, #entries, #entries + math.min(left, 50) - 1)
-        if #found == 0 then
+-- Shares, and targets in any order: one that cannot be reached does not keep those of others back.
+local targets = left > 0 and call('SRANDMEMBER', Q .. ':outboxes', left) or {}
+local share, portion = math.ceil(left / math.max(#targets, 1)), math.ceil(room / math.max(#targets, 1))
+for _, target in ipairs(targets) do
+    local entries, bytes, most = {}, 0, math.min(share, left)
+    while #entries < most and bytes < portion do
+        local entry = call('LINDEX', Q .. ':outbox:' .. target, #entries)
+        if not entry then
             break
         end
-        for _, entry in ipairs(found) do
-            if left > 0 and room > 0 then
-                entries[#entries + 1] = entry
-                left, room = left - 1, room - #entry
-            end
-        end
+        entries[#entries + 1], bytes = entry, bytes + #entry
     end
+    left = left - #entries
     if #entries > 0 then
         reply[#reply + 1], reply[#reply + 2] = target, entries
     end
