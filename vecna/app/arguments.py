@@ -12,6 +12,7 @@ from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.decide import Succeeded
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.signature import Signature
+from vecna.domain.values import MAX_COUNT
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,6 +42,10 @@ def to_results(task: Task[..., Any, Any], value: object, limit: int = MAX_MESSAG
     Raises:
         InvalidArgument: it cannot travel, or is larger than the limit.
     """
+    if type(value) is tuple and len(value) > MAX_COUNT:
+        raise InvalidArgument(
+            f"{task.name} returned a tuple of {len(value)}, which are as many results; at most {MAX_COUNT}: return a list"
+        )
     try:
         if type(value) is tuple:
             outcome = Succeeded(tuple([TaskResult.of(item) for item in value]), several=True)

@@ -80,7 +80,7 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
 def token_number(token: str) -> int:
     """The queue's counter at the head of a lease token (`12:w1:7` is 12); 0 for none. Later leases have larger ones."""
     head = token.partition(":")[0]
-    return int(head) if head.isdecimal() else 0
+    return int(head) if head.isdecimal() and len(head) <= 20 else 0
 
 
 @attrs.frozen(kw_only=True)
@@ -200,23 +200,36 @@ class TaskState:
         """
         plain = decode_object(record, limit=None)
         try:
-            fields: dict[str, Any] = {name: plain[key] for name, key in _TEXTS.items() if key in plain}
+            fields: dict[str, Any] = {
+                name: _of_type(_TEXT if name != "attempt" else _NUMBER, plain[key])
+                for name, key in _TEXTS.items()
+                if key in plain
+            }
             fields.update({name: parse_instant(plain[key]) for name, key in _INSTANTS.items() if key in plain})
             if "Results" in plain:
-                fields["results"] = tuple([TaskResult(item["Type"], item["Value"]) for item in plain["Results"]])
+                fields["results"] = tuple(
+                    [TaskResult(_of_type(_TEXT, item["Type"]), item["Value"]) for item in plain["Results"]]
+                )
             if "Progress" in plain:
                 done, total = plain["Progress"]
-                fields["progress"] = (done, total)
+                fields["progress"] = (_of_type(_REAL, done), _of_type(_REAL, total))
             return TaskState(
-                task_uuid=plain["TaskUUID"],
+                task_uuid=_of_type(_TEXT, plain["TaskUUID"]),
                 state=State(plain["State"]),
-                several=plain.get("Several", False),
+                several=_of_type(_FLAG, plain.get("Several", False)),
                 **fields,
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise InvalidSignature(f"the record of a task cannot be read: {exc!r}") from None
 
 
+def _of_type(kinds: tuple[type, ...], value: Any) -> Any:
+    if type(value) not in kinds:
+        raise TypeError(f"{kinds[0].__name__} expected, not {type(value).__name__}")
+    return value
+
+
+_TEXT, _NUMBER, _REAL, _FLAG = (str,), (int,), (float, int), (bool,)
 _encode = msgspec.json.Encoder().encode
 _TEXTS: Final = {
     "task_name": "TaskName",

@@ -252,3 +252,11 @@ def test_a_result_that_is_too_large_is_refused_with_size_and_limit() -> None:
     with pytest.raises(InvalidArgument, match="the result of add has 102 bytes as JSON; the limit is 101"):
         to_results(add, "x" * 100, limit=101)
     assert to_results(add, "x" * 100, limit=102).results[0].type == "string"
+
+
+def test_a_tuple_that_is_too_long_to_be_results_is_refused() -> None:
+    with pytest.raises(
+        InvalidArgument, match="add returned a tuple of 10001, which are as many results; at most 10000"
+    ):
+        to_results(add, (1,) * 10_001)
+    assert len(to_results(add, (1,) * 10_000).results) == 10_000
