@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vecna.app.registry import Registry
     from vecna.app.results import AsyncResult
     from vecna.app.task import Task
+    from vecna.app.workflow_results import ChainAsyncResult, ChordAsyncResult, GroupAsyncResult
     from vecna.bootstrap import Server
     from vecna.domain.arg import Arg, TaskResult
     from vecna.domain.cancellation import Cancellation
@@ -38,19 +39,28 @@ if TYPE_CHECKING:
         VecnaError,
         WorkerAborted,
     )
+    from vecna.domain.plan import GroupMeta
     from vecna.domain.retry import Exponential, Fibonacci
     from vecna.domain.signature import Signature
     from vecna.domain.state import State, TaskState
+    from vecna.domain.workflow import Chain, Chord, Group
 
 __all__ = [
     "Arg",
     "AsyncResult",
     "BrokerUnavailable",
     "Cancellation",
+    "Chain",
+    "ChainAsyncResult",
+    "Chord",
+    "ChordAsyncResult",
     "Config",
     "ConfigError",
     "Exponential",
     "Fibonacci",
+    "Group",
+    "GroupAsyncResult",
+    "GroupMeta",
     "InconsistentCode",
     "InvalidArgument",
     "InvalidSignature",
@@ -88,12 +98,15 @@ _MODULES = {
     "vecna.app.registry": ("Registry",),
     "vecna.app.results": ("AsyncResult",),
     "vecna.app.task": ("Task",),
+    "vecna.app.workflow_results": ("ChainAsyncResult", "ChordAsyncResult", "GroupAsyncResult"),
     "vecna.bootstrap": ("Server",),
     "vecna.domain.arg": ("Arg", "TaskResult"),
     "vecna.domain.cancellation": ("Cancellation",),
+    "vecna.domain.plan": ("GroupMeta",),
     "vecna.domain.retry": ("Exponential", "Fibonacci"),
     "vecna.domain.signature": ("Signature",),
     "vecna.domain.state": ("State", "TaskState"),
+    "vecna.domain.workflow": ("Chain", "Chord", "Group"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,61 +1,187 @@
-"""Cancelling tasks by id."""
+"""Cancelling: what has not started never will, what runs is told to stop, and the answer is true.
+
+In the broker a message is marked in one step. A later link or callback is not there yet: its end is recorded instead,
+and whoever is handed its message later finds that end and does not run it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from vecna.app.lookup import Lookup
 from vecna.domain.cancellation import Cancellation
-from vecna.domain.state import TaskState
+from vecna.domain.errors import InvalidSignature
+from vecna.domain.signature import Signature
+from vecna.domain.state import State, TaskState
 from vecna.ports.values import Canceling, Standing
 
 #: A task may change its place between two looks: what was found nowhere is looked for once more.
-_LOOKS = 2
+_LOOKS: Final = 2
+_PAGE: Final = 500
+_KINDS: Final = ("canceled", "running", "finished", "unknown")
+#: Times that all queues are walked for a code. What is found in a round may have caused what only the next one finds.
+_ROUNDS: Final = 20
 
 
-def cancel_tasks(lookup: Lookup, queues: Mapping[str, str]) -> Cancellation:
-    """Stop tasks: what has not started never will, what runs is told to stop.
+class Canceller:
+    """Stops tasks.
 
     Args:
         lookup: where they are looked for.
-        queues: for each id the queue that it was sent to, "" if unknown.
-
-    Raises:
-        BrokerUnavailable: the store cannot be reached; the call may be repeated.
+        now: for what is recorded.
     """
-    found: dict[str, str] = {}
-    left = list(queues)
-    for _ in range(_LOOKS):
-        if left:
-            found.update(_cancel(lookup, left, queues))
+
+    def __init__(self, lookup: Lookup, now: dt.datetime) -> None:
+        self._lookup = lookup
+        self._broker: Any = lookup.broker
+        self._backend: Any = lookup.backend
+        self._now = now
+        #: Queues that now hold messages to be ended.
+        self.touched: set[str] = set()
+
+    def tasks(self, queues: Mapping[str, str]) -> Cancellation:
+        """Stop tasks by id.
+
+        Args:
+            queues: for each id the queue that it was sent to, "" if unknown.
+
+        Raises:
+            BrokerUnavailable: the store cannot be reached; the call may be repeated.
+        """
+        found: dict[str, str] = {}
+        left = list(queues)
+        for _ in range(_LOOKS):
+            for start in range(0, len(left), _PAGE):
+                found.update(self._cancel(left[start : start + _PAGE], queues))
             left = [uuid for uuid in left if uuid not in found]
+        return cancellation(queues, found)
+
+    def code(self, code: str) -> Cancellation:
+        """Stop all work that shares a code, and all that this work would still cause.
+
+        Raises:
+            BrokerUnavailable: the store cannot be reached; the call may be repeated.
+        """
+        found: dict[str, str] = {}
+        for _ in range(_ROUNDS):
+            fresh = dict(self._round(code, found))
+            if not fresh:
+                break
+            found.update(fresh)
+            for uuids in _pages([uuid for root in self._roots(fresh) for uuid in self._every(root)]):
+                missing = {uuid: "" for uuid in uuids if uuid not in found}
+                found.update(self._cancel(list(missing), missing))
+        return cancellation(found, found)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _round(self, code: str, known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """One walk over all queues: what was not found before, and what has changed."""
+        for queue in self._broker.queues():
+            while self._broker.relay(queue):
+                pass
+        for queue in self._broker.queues():
+            cursor = ""
+            while True:
+                page = self._broker.cancel_code(queue, code, cursor)
+                if page.canceled:
+                    self.touched.add(queue)
+                yield from [(uuid, "canceled") for uuid in page.canceled if known.get(uuid) != "canceled"]
+                yield from [(uuid, "running") for uuid in page.running if uuid not in known]
+                cursor = page.cursor
+                if not cursor:
+                    break
+
+    def _roots(self, uuids: Iterable[str]) -> list[str]:
+        """The workflows that these tasks belong to."""
+        nodes: dict[str, None] = {}
+        for page in _pages(list(uuids)):
+            for place in self._broker.locate(page):
+                node = None if place is None else _node(place.body)
+                if node:
+                    nodes[node] = None
+            for state in self._backend.get_states(page):
+                if state is not None and state.node:
+                    nodes[state.node] = None
+        roots: dict[str, None] = {}
+        for page in _pages(list(nodes)):
+            roots.update({state.node.root: None for state in self._backend.get_nodes(page) if state is not None})
+        return list(roots)
+
+    def _every(self, root: str) -> Iterator[str]:
+        offset = 0
+        while page := self._backend.get_tasks(root, every=True, offset=offset, limit=_PAGE):
+            yield from page
+            offset += len(page)
+
+    def _cancel(self, uuids: Sequence[str], queues: Mapping[str, str]) -> dict[str, str]:
+        if not uuids:
+            return {}
+        found = self._cancel_messages(uuids, queues)
+        rest = [uuid for uuid in uuids if uuid not in found]
+        if rest:
+            states = self._backend.get_states(rest)
+            later = []
+            for uuid, state in zip(rest, states, strict=True):
+                if state is not None and state.is_completed:
+                    found[uuid] = _kind(state)
+                elif state is not None and state.state is State.PENDING:
+                    later.append(state)
+            found.update(self._cancel_later(later, queues))
+        return found
+
+    def _cancel_messages(self, uuids: Sequence[str], queues: Mapping[str, str]) -> dict[str, str]:
+        """Stop what is in the broker."""
+        found: dict[str, str] = {}
+        by_queue: dict[str, list[str]] = {}
+        for uuid, place in self._lookup.places(uuids, queues).items():
+            if place is not None and place.standing is Standing.DEAD:
+                found[uuid] = "finished"
+            elif place is not None:
+                by_queue.setdefault(place.queue, []).append(uuid)
+        for queue, ids in by_queue.items():
+            for uuid, answer in zip(ids, self._broker.cancel(queue, ids), strict=True):
+                if answer is not Canceling.UNKNOWN:
+                    found[uuid] = "canceled" if answer is Canceling.CANCELED else "running"
+                if answer is Canceling.CANCELED:
+                    self.touched.add(queue)
+        return found
+
+    def _cancel_later(self, states: Sequence[TaskState], queues: Mapping[str, str]) -> dict[str, str]:
+        """Record the end of what has not been enqueued yet."""
+        if not states:
+            return {}
+        ends = [state.advance(State.CANCELED, error="canceled", finished_at=self._now) for state in states]
+        recorded = {state.task_uuid: state for state in self._backend.put_states(ends)}
+        found = {uuid: _kind(state) for uuid, state in recorded.items()}
+        # It may have been enqueued, and even leased, before its end was recorded. Then the broker has the last word.
+        canceled = [uuid for uuid, kind in found.items() if kind == "canceled"]
+        found.update(self._cancel_messages(canceled, queues))
+        return found
+
+
+def cancellation(asked: Iterable[str], found: Mapping[str, str]) -> Cancellation:
+    """The answer: what was asked for, by what became of it."""
+    asked = list(asked)
     return Cancellation(
-        **{kind: tuple([uuid for uuid in queues if found.get(uuid, "unknown") == kind]) for kind in _KINDS}
+        **{kind: tuple([uuid for uuid in asked if found.get(uuid, "unknown") == kind]) for kind in _KINDS}
     )
-
-
-_KINDS = ("canceled", "running", "finished", "unknown")
-
-
-def _cancel(lookup: Lookup, uuids: Sequence[str], queues: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    by_queue: dict[str, list[str]] = {}
-    for uuid, place in lookup.places(uuids, queues).items():
-        if place is not None and place.standing is Standing.DEAD:
-            found[uuid] = "finished"
-        elif place is not None:
-            by_queue.setdefault(place.queue, []).append(uuid)
-    for queue, ids in by_queue.items():
-        for uuid, answer in zip(ids, lookup.broker.cancel(queue, ids), strict=True):
-            if answer is not Canceling.UNKNOWN:
-                found[uuid] = "canceled" if answer is Canceling.CANCELED else "running"
-    ended = [uuid for uuid in uuids if uuid not in found]
-    if ended:
-        for uuid, state in zip(ended, lookup.backend.get_states(ended), strict=True):
-            if state is not None and state.is_completed:
-                found[uuid] = _kind(state)
-    return found
 
 
 def _kind(state: TaskState) -> str:
     return "canceled" if state.is_canceled else "finished"
+
+
+def _node(body: bytes) -> str:
+    try:
+        position = Signature.from_json(body).position
+    except InvalidSignature:
+        return ""
+    return position.node if position is not None else ""
+
+
+def _pages(items: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(items), _PAGE):
+        yield list(items[start : start + _PAGE])

@@ -30,10 +30,11 @@ _RELAYS = 20
 
 @attrs.frozen
 class _Caused:
-    """What follows from one end: messages, and whether its workflow goes on and still needs the result."""
+    """What follows from one end: messages, whether its workflow goes on and needs the result, and what is over."""
 
     messages: tuple[Message, ...] = ()
     goes_on: bool = False
+    ended_roots: tuple[str, ...] = ()
 
 
 _NOTHING = _Caused()
@@ -52,11 +53,12 @@ class Finisher:
         self._worker = worker
         self._to_relay: set[str] = set()
         self._to_release: dict[float, list[str]] = {}  # by how long they are kept, seconds
+        self._ended_roots: list[str] = []  # workflows that are over
 
     @property
     def owes(self) -> bool:
         """Whether a call was broken off between settling and releasing; the next one makes up for it."""
-        return bool(self._to_relay or self._to_release)
+        return bool(self._to_relay or self._to_release or self._ended_roots)
 
     def finish(self, items: Sequence[Item], notes: Sequence[TaskState] = ()) -> None:
         """Go on with each item from where it stands, to `over`.
@@ -144,8 +146,11 @@ class Finisher:
                         continue
                     if any(message.queue != queue for message in settlement.follow_ups):
                         self._to_relay.add(queue)
-                    if _has_end(item) and not caused.get(item.uuid, _NOTHING).goes_on:
-                        self._plan_release(item.signature)
+                    if _has_end(item):
+                        what = caused.get(item.uuid, _NOTHING)
+                        self._ended_roots += what.ended_roots
+                        if not what.goes_on:
+                            self._plan_release(item.signature)
 
     def _conclude(self, items: Sequence[Item]) -> dict[str, _Caused]:
         """What the ends among these cause. Ends that they rule out are recorded on the way."""
@@ -155,7 +160,9 @@ class Finisher:
         ended = [Ended(item.signature, item.recorded, item.childless) for item in causing if item.recorded]
         conclusions = conclude(self._wiring.backend, ended, self._wiring.clock.now())
         return {
-            item.uuid: _Caused(self._messages(conclusion.follow_ups, item), conclusion.goes_on)
+            item.uuid: _Caused(
+                self._messages(conclusion.follow_ups, item), conclusion.goes_on, tuple(conclusion.ended_roots)
+            )
             for item, conclusion in zip(causing, conclusions, strict=True)
         }
 
@@ -204,6 +211,27 @@ class Finisher:
         for keep, uuids in list(self._to_release.items()):
             self._wiring.backend.release(uuids, dt.timedelta(seconds=keep))
             del self._to_release[keep]
+        while self._ended_roots:
+            release_workflow(self._wiring.backend, self._ended_roots[-1], self._wiring.config.results_expire_in)
+            self._ended_roots.pop()
+
+
+def release_workflow(backend: Any, root: str, keep: float) -> None:
+    """Let all of a workflow that is over expire. What of it still runs is released when that has ended.
+
+    Args:
+        backend: where it is.
+        root: its outermost node.
+        keep: for how many seconds it stays.
+
+    Raises:
+        BrokerUnavailable: the backend cannot be reached; the call may be repeated.
+    """
+    duration, offset = dt.timedelta(seconds=keep), 0
+    while uuids := backend.get_tasks(root, every=True, offset=offset, limit=500):
+        backend.release(uuids, duration)
+        offset += len(uuids)
+    backend.release_plan(root, duration)
 
 
 def _has_end(item: Item) -> bool:

@@ -43,6 +43,20 @@ class Lookup:
                 states.update(zip(missing, self.backend.get_states(missing), strict=True))
         return list(states.values())
 
+    def node_of(self, uuid: str) -> str:
+        """The group or chain that a task belongs to; "" if to none, or if nothing is known of it."""
+        state = self.backend.get_state(uuid)
+        if state is not None and state.node:
+            return state.node
+        (place,) = self.broker.locate([uuid])
+        if place is None:
+            return ""
+        try:
+            position = Signature.from_json(place.body).position
+        except InvalidSignature:
+            return ""
+        return position.node if position is not None else ""
+
     def places(self, uuids: Sequence[str], queues: Mapping[str, str]) -> dict[str, Place | None]:
         """Where the message of each id stands; looked for in all queues if it is not in its own."""
         found: dict[str, Place | None] = dict.fromkeys(uuids)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, overload
 
 from typing_extensions import TypeVar
 
-from vecna.app.cancelling import cancel_tasks
 from vecna.app.context import current_task
 from vecna.app.lookup import Lookup
 from vecna.app.parameters import Parameters
@@ -66,6 +65,9 @@ class ResultSource(Protocol):
     @property
     def pool(self) -> Pool:
         """Where twins make their calls."""
+
+    def cancel_leaves(self, queues: Mapping[str, str]) -> Cancellation:
+        """Stop tasks and what they would cause; for each the queue that it was sent to, "" if unknown."""
 
 
 class AsyncResult(Twinned, Generic[R]):
@@ -213,7 +215,7 @@ class AsyncResult(Twinned, Generic[R]):
             BrokerUnavailable: broker or backend cannot be reached; what was asked for may have been done in part, and
                 the call may be repeated.
         """
-        return cancel_tasks(self._source.lookup, {self.uuid: self.queue})
+        return self._source.cancel_leaves({self.uuid: self.queue})
 
     @blocking
     def forget(self) -> None:
@@ -235,6 +237,17 @@ class AsyncResult(Twinned, Generic[R]):
     get_state_async = twin(get_state)
     cancel_async = twin(cancel)
     forget_async = twin(forget)
+
+    # -- for workflows ---------------------------------------------------------------------------------------------
+
+    def value(self, news: Mapping[str, News]) -> R:
+        """What the task returned, if its end is among these; raises as `get` does."""
+        return self._value(news.get(self.uuid))
+
+    def raise_for(self, news: News) -> NoReturn:
+        """Raise what `get` raises when this is what it hears: the task has not succeeded."""
+        self._value(news)
+        raise AssertionError("the task has succeeded")
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

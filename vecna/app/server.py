@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vecna.app.cancelling import cancel_tasks
 from vecna.app.config import Config
-from vecna.app.inspecting import Inspecting
 from vecna.app.registry import Registering, Registry
 from vecna.app.results import AsyncResult
 from vecna.app.sending import PrePublishHandler, Sending
-from vecna.app.twins import blocking, twin
-from vecna.domain.cancellation import Cancellation
+from vecna.app.twins import blocking
+from vecna.app.workflow_sending import WorkflowSending
+from vecna.app.workflow_server import WorkflowServer
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.signature import Signature
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Server(Registering, Inspecting):
+class Server(Registering, WorkflowServer):
     """Registers tasks, sends them, and makes workers that run them. Opens nothing until it is first used.
 
     Args:
@@ -37,6 +36,7 @@ class Server(Registering, Inspecting):
         super().__init__(config, connect)
         self._registry = Registry(_TaskSender(self))
         self._sending = Sending(config, self._registry, self.random)
+        self._workflows = WorkflowSending(config, self._sending)
 
     def __repr__(self) -> str:
         return f"<Server {self._config.namespace} with {len(self._registry.names())} tasks>"
@@ -96,7 +96,7 @@ class Server(Registering, Inspecting):
             raise InvalidArgument(f"set_pre_publish_handler takes a function or None, not {type(handler).__name__}")
         self._sending.pre_publish_handler = handler
 
-    # -- results, inspecting, cancelling ---------------------------------------------------------------------------
+    # -- results ---------------------------------------------------------------------------
 
     def result(self, uuid: str) -> AsyncResult[Any]:
         """The handle for an id that is known from elsewhere. Asks nobody.
@@ -105,24 +105,6 @@ class Server(Registering, Inspecting):
             InvalidArgument: that is no id.
         """
         return AsyncResult(self, check_id(uuid, "task id"))
-
-    @blocking
-    def cancel_delayed_task(self, *tasks: object) -> Cancellation:
-        """Stop tasks: one that has not started never will, one that runs is told to stop.
-
-        Args:
-            *tasks: ids, signatures, handles, or iterables of these.
-
-        Returns:
-            What became of each.
-
-        Raises:
-            InvalidArgument: none of these, or no id can be written so.
-            BrokerUnavailable: the store cannot be reached; part of it may have been done, the call may be repeated.
-        """
-        return cancel_tasks(self.lookup, dict(self._named(tasks)))
-
-    cancel_delayed_task_async = twin(cancel_delayed_task)
 
     # -- workers ---------------------------------------------------------------------------------------------------
 
@@ -166,20 +148,6 @@ class Server(Registering, Inspecting):
             raise InvalidSignature(f"send_tasks takes a list of signatures, not a {type(signatures).__name__}")
         batch = list(signatures)
         return self._send(batch) if batch else []
-
-    def _named(self, tasks: Iterable[object]) -> Iterable[tuple[str, str]]:
-        """Ids and, as far as known, queues of what was given to a cancel."""
-        for task in tasks:
-            if isinstance(task, AsyncResult):
-                yield task.uuid, task.queue
-            elif isinstance(task, Signature):
-                yield task.uuid, task.queue or self._config.default_queue
-            elif isinstance(task, str):
-                yield check_id(task, "task id"), ""
-            elif isinstance(task, Iterable):
-                yield from self._named(task)
-            else:
-                raise InvalidArgument(f"cancel takes ids, signatures or handles of results, not {type(task).__name__}")
 
 
 class _TaskSender:

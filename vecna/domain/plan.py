@@ -7,6 +7,7 @@ the group and the callback. A node that is complete or has failed reports to the
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 
 import attrs
@@ -147,3 +148,22 @@ def plan(workflow: Link) -> Plan:
     begun = {signature.uuid for signature in first}
     later = tuple([(leaf.uuid, leaf.name) for leaf in workflow.signatures() if leaf.uuid not in begun])
     return Plan(root, tuple(plotter.nodes), tuple(plotter.steps), tuple(plotter.results), tuple(first), later)
+
+
+@attrs.frozen
+class GroupMeta:
+    """What is known of a group.
+
+    Attributes:
+        group_uuid: its id.
+        task_uuids: ids of the tasks whose results it gives, in order.
+        chord_triggered: whether all have succeeded, so that what follows the group was sent.
+        lock: whether it has ended, one way or the other: nothing that its members report changes it any more.
+        created_at: when it was sent.
+    """
+
+    group_uuid: str
+    task_uuids: tuple[str, ...]
+    chord_triggered: bool
+    lock: bool
+    created_at: dt.datetime

@@ -1,0 +1,115 @@
+"""What senders and workers that died have left in the stores: found by age, brought to an end, all repeatable."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from vecna import log
+from vecna.app.delivery_finish import release_workflow
+from vecna.app.delivery_values import Wiring
+from vecna.domain.state import State, TaskState
+from vecna.ports.plans import NodeState, NodeStatus, Report
+from vecna.ports.values import Standing
+
+#: Of one sweep: records, workflows.
+_MOST: Final = 100
+_PAGE: Final = 500
+_DIED: Final = "its sender died before all of the workflow was sent"
+
+
+def sweep_records(wiring: Wiring) -> None:
+    """Let ends expire whose worker died between settling and releasing.
+
+    Raises:
+        BrokerUnavailable: broker or backend cannot be reached.
+    """
+    config, backend = wiring.config, wiring.backend
+    unreleased = backend.unreleased(dt.timedelta(seconds=2 * config.lease), _MOST)
+    if not unreleased:
+        return
+    places = wiring.broker.locate(unreleased)
+    gone = [uuid for uuid, place in zip(unreleased, places, strict=True) if place is None]
+    states = [state for state in backend.get_states(gone) if state is not None]
+    over = _over(backend, states)
+    if over:
+        backend.release(over, dt.timedelta(seconds=config.results_expire_in))
+
+
+def _over(backend: Any, states: Sequence[TaskState]) -> list[str]:
+    """Those whose workflow, if they have one, is over too."""
+    nodes = list({state.node: None for state in states if state.node})
+    found: dict[str, NodeState | None] = dict(zip(nodes, backend.get_nodes(nodes), strict=True)) if nodes else {}
+    roots = list({node.node.root: None for node in found.values() if node is not None})
+    opened = {
+        state.node.uuid
+        for state in (backend.get_nodes(roots) if roots else ())
+        if state is not None and state.status is NodeStatus.OPEN
+    }
+
+    def is_open(state: TaskState) -> bool:
+        node = found.get(state.node)
+        return node is not None and node.node.root in opened
+
+    return [state.task_uuid for state in states if not is_open(state)]
+
+
+def sweep_senders(wiring: Wiring, queues: Iterable[str]) -> None:
+    """Bring workflows to an end, or on their way, whose sender died while it sent them.
+
+    Raises:
+        BrokerUnavailable: broker or backend cannot be reached.
+    """
+    broker: Any = wiring.broker
+    backend: Any = wiring.backend
+    age = dt.timedelta(seconds=wiring.config.publish_timeout)
+    for root in backend.uncommitted(age, _MOST):
+        if _was_sent(wiring, root):
+            backend.commit_plan(root)
+        else:
+            end_workflow(wiring, root, _DIED)
+    for queue in queues:
+        for hold in broker.staged(queue, age, _MOST):
+            (node,) = backend.get_nodes([hold])
+            sent = node is not None and node.committed
+            while broker.unstage(queue, hold, canceled=not sent):
+                pass
+
+
+def _was_sent(wiring: Wiring, root: str) -> bool:
+    """Whether the one step that sends a small workflow was done, and only the note of it is missing."""
+    backend: Any = wiring.backend
+    first: list[str] = backend.get_tasks(root, every=True, offset=0, limit=1)
+    (state,) = wiring.backend.get_states(first)
+    if state is not None and state.state is not State.PENDING:
+        return True
+    (place,) = wiring.broker.locate(first)
+    return place is not None and place.standing is not Standing.HELD
+
+
+def end_workflow(wiring: Wiring, root: str, reason: str) -> None:
+    """Record a workflow that will not run as cancelled, every task of it.
+
+    Raises:
+        BrokerUnavailable: the backend cannot be reached; the call may be repeated.
+    """
+    backend: Any = wiring.backend
+    log.warning(f"workflow {root} is canceled: {reason}", root=root)
+    now = wiring.clock.now()
+    for uuids in _every(backend, root):
+        wiring.backend.put_states(
+            [
+                TaskState(task_uuid=uuid, state=State.CANCELED, error=reason, finished_at=now, node=root)
+                for uuid in uuids
+            ]
+        )
+    backend.report([Report(root, 0, succeeded=False, canceled=True, reason=reason)])
+    release_workflow(backend, root, wiring.config.results_expire_in)
+
+
+def _every(backend: Any, root: str) -> Iterator[list[str]]:
+    offset = 0
+    while uuids := backend.get_tasks(root, every=True, offset=offset, limit=_PAGE):
+        yield uuids
+        offset += len(uuids)
