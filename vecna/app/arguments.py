@@ -44,7 +44,8 @@ def to_results(task: Task[..., Any, Any], value: object, limit: int = MAX_MESSAG
     """
     if type(value) is tuple and len(value) > MAX_COUNT:
         raise InvalidArgument(
-            f"{task.name} returned a tuple of {len(value)}, which are as many results; at most {MAX_COUNT}: return a list"
+            f"{task.name} returned a tuple of {len(value)}, which are as many results; at most {MAX_COUNT}: "
+            "return a list"
         )
     try:
         if type(value) is tuple:
