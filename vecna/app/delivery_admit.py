@@ -21,17 +21,17 @@ from vecna.ports.values import Delivery, Verdict
 LONGEST_PARK: Final = 60.0
 
 
-def read(delivery: Delivery, hold: Hold, leased: float) -> Item:
+def read(delivery: Delivery, hold: Hold, now: float) -> Item:
     """The delivery with its message read; one that cannot be read gets its end here."""
     try:
         signature = Signature.from_json(delivery.body)
         if signature.uuid != delivery.uuid:
             raise InvalidSignature(f"the message holds another task id than its own: {signature.uuid}")
-        return Item(delivery, hold, leased, signature)
+        return Item(delivery, hold, now, signature)
     except InvalidSignature as exc:
         stand_in: Signature[Any] = Signature("unreadable", uuid=delivery.uuid)
         outcome = failed(exc, permanent=True, dead_reason=f"unreadable: {exc}")
-        return Item(delivery, hold, leased, stand_in, readable=False, exception=exc, outcome=outcome)
+        return Item(delivery, hold, now, stand_in, readable=False, exception=exc, outcome=outcome)
 
 
 class Admission:

@@ -104,7 +104,7 @@ class Item:
         signature: the call, with the options in force; a stand-in if the message could not be read.
         task: what runs it; None if nothing will.
         context: of its run.
-        leased: when it was leased, by the monotonic clock.
+        since: since when it waits here to be run, by the monotonic clock.
         started: when its run began, by the monotonic clock; None before.
         started_at, finished_at: when its run began and ended.
         outcome: of its run, or of not being run.
@@ -119,12 +119,13 @@ class Item:
         stopping: why this worker has told its run to stop; "" if it has not.
         elapsed: seconds that its run took.
         ended: its run has come back, even if its outcome was said before.
+        long: it was seen to run for long, and counts as a slot of its own until it has ended.
         claim: one ticket for whoever may say how a run with a `timeout` ended; None without one.
     """
 
     delivery: Delivery
     hold: Hold
-    leased: float
+    since: float
     signature: Signature[Any]
     readable: bool = True
     task: AnyTask | None = None
@@ -144,6 +145,7 @@ class Item:
     stopping: str = ""
     elapsed: float = 0.0
     ended: bool = False
+    long: bool = False
     claim: list[None] | None = None
 
     @property

@@ -77,7 +77,7 @@ class Doorbell:
                 if self._stopping:
                     return
                 self._pause.clear()
-                self._clock.wait(self._pause, self._outage.failed(_SOURCE, exc))
+                self._clock.wait(self._pause, self._outage.failed(_SOURCE, exc, idle=True))
                 continue
             finally:
                 self._waiting = False

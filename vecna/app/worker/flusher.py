@@ -48,7 +48,7 @@ class Flusher:
         self._clock = clock
         self._flushed = flushed
         self._ended: deque[Item] = deque()
-        self._fresh: deque[Item] = deque()  # by the time of their lease
+        self._fresh: deque[Item] = deque()  # by the time since when they wait
         self._dirty: dict[Item, None] = {}
         self._noted_at = clock.monotonic() - BETWEEN_NOTES
         self._batch: dict[Item, None] = {}  # under way, or to be tried again
@@ -85,7 +85,7 @@ class Flusher:
     def next_note(self) -> float | None:
         """When, by the monotonic clock, the next item has been held back long enough; `wake` it then."""
         try:
-            return self._fresh[0].leased + HELD_BACK
+            return self._fresh[0].since + HELD_BACK
         except IndexError:
             return None
 
@@ -141,7 +141,7 @@ class Flusher:
         """Items of which a state short of the end is to be written. What ends in this very flush is left out later."""
         now = self._clock.monotonic()
         due: dict[Item, None] = {}
-        while self._fresh and self._fresh[0].leased + HELD_BACK <= now:
+        while self._fresh and self._fresh[0].since + HELD_BACK <= now:
             item = self._fresh.popleft()
             if item.outcome is None and not item.over:
                 due[item] = None

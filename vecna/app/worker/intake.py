@@ -99,6 +99,8 @@ class Intake:
         self._stopping = False
         #: Nothing more is taken, and what had not started was handed back.
         self.closed = False
+        self._slots_soon = 0
+        self._free = 0.0
         self._first = 0  # whose turn it is
         self._pause_until = 0.0
         self._pause_mark = 0
@@ -162,8 +164,9 @@ class Intake:
         if self._open and self._is_paused(now):
             moments.append(self._pause_until)
         elif self._open:
+            self._measure()
             for queue in self._queues:
-                if self._room(queue.name, now) > 0:
+                if self._room(queue.name) > 0:
                     moment = queue.look if queue.due is None else min(queue.look, queue.due)
                     moments.append(max(now if queue.ready else moment, queue.again))
                     listening = True
@@ -185,6 +188,7 @@ class Intake:
             late = self._slots.take_late(now - PATIENCE)
             if late:
                 self._flusher.extend(self._deliveries.give_back(late))
+                self._pace.took_too_much()
                 for queue in self._queues:
                     queue.ready = True
             self._slots.poke()
@@ -208,7 +212,8 @@ class Intake:
         ready = [queue for queue in self._turn() if queue.ready and queue.again <= now]
         if not ready:
             return False
-        if not any(self._room(queue.name, now) > 0 for queue in ready):
+        self._measure()
+        if not any(self._room(queue.name) > 0 for queue in ready):
             return self._pass_on(ready) if rung else False
         if not self._may_take():
             self._pause(REFUSED)
@@ -217,19 +222,20 @@ class Intake:
         for index, queue in enumerate(ready):
             if not self._open:
                 break
-            count = math.ceil(self._room(queue.name, self._clock.monotonic()) / (len(ready) - index))
+            count = math.ceil(self._room(queue.name) / (len(ready) - index))
             if count > 0:
                 batch = self._lease(queue, count)
                 if batch is None:
                     return False
-                took = took or bool(batch.items)
-                if batch.items and not self._admit(batch):
-                    return False
+                if batch.items:
+                    took = True
+                    self._first = (self._queues.index(queue) + 1) % len(self._queues)
+                    if not self._admit(batch):
+                        return False
         return took
 
     def _turn(self) -> list[_Queue]:
-        """The queues, beginning with another one each time."""
-        self._first = (self._first + 1) % len(self._queues)
+        """The queues, beginning with the one after that which gave something last."""
         return [*self._queues[self._first :], *self._queues[: self._first]]
 
     def _pass_on(self, ready: Sequence[_Queue]) -> bool:
@@ -275,7 +281,10 @@ class Intake:
             now = self._clock.monotonic()
             queue = runnable[0].delivery.queue
             self._pace.saw(queue, [item.name for item in runnable])
-            fitting, excess = self._fit(runnable, now)
+            self._pace.took_enough()
+            fitting, excess = self._fit(runnable)
+            for item in fitting:
+                item.since = now  # from here on it could run
             self._flusher.expect(fitting)
             self._slots.put(fitting)
             if excess:
@@ -288,32 +297,36 @@ class Intake:
 
     # -- how much ----------------------------------------------------------------------------------------------------
 
-    def _room(self, queue: str, now: float) -> int:
-        """How many more messages of a queue could start soon."""
-        long = self._slots.long_running(now)
-        free = self._slots.total - long
-        if free <= 0:
-            return 0
-        per_slot = self._pace.per_slot(queue)
-        target = max(min(int(free * per_slot), MOST_HELD), min(free, MOST_HELD))
-        held = self._deliveries.held - long
-        if self._slots.unlimited_coroutines:
-            held -= self._slots.coroutines_running
-        room = target - held
-        # Short tasks are not fetched one by one as they end.
-        return 0 if per_slot > 4 and room < target // 4 else min(room, MOST_AT_ONCE)
+    def _measure(self) -> None:
+        """See how many slots are free, or will be soon: not those of long tasks, nor what short ones will fill."""
+        self._slots_soon = self._slots.total - self._slots.long_running(self._clock.monotonic())
+        held = self._deliveries.items() if self._deliveries.held else ()
+        self._free = self._slots_soon - sum([self._weight(item) for item in held if not item.long])
 
-    def _fit(self, runnable: Sequence[Item], now: float) -> tuple[list[Item], list[Item]]:
+    def _room(self, queue: str) -> int:
+        """How many more messages of a queue could start soon."""
+        per_slot = self._pace.per_slot(queue)
+        room = min(int(self._free * per_slot + 0.5), MOST_HELD - self._deliveries.held, MOST_AT_ONCE)
+        if self._slots.unlimited_coroutines:
+            room = min(int(self._free * per_slot + 0.5), MOST_AT_ONCE)
+        # Short tasks are not fetched one by one as they end.
+        enough = min(self._slots_soon * per_slot, MOST_HELD) / 4 if per_slot > 4 else 1
+        return room if room >= enough else 0
+
+    def _weight(self, item: Item) -> float:
+        """The share of a slot that an item will fill; nothing if it is not run, or where coroutines have no limit."""
+        if item.task is None or (self._slots.unlimited_coroutines and item.task.is_async):
+            return 0.0
+        return self._pace.weight(item.name)
+
+    def _fit(self, runnable: Sequence[Item]) -> tuple[list[Item], list[Item]]:
         """Those that can start soon, and those that the estimate was wrong about: unknown or long ones too many."""
-        free = float(self._slots.total - self._slots.long_running(now))
-        free -= sum([self._pace.weight(item.name) for item in self._slots.waiting()])
         fitting: list[Item] = []
         excess: list[Item] = []
         for item in runnable:
-            unbounded = self._slots.unlimited_coroutines and item.task is not None and item.task.is_async
-            weight = 0.0 if unbounded else self._pace.weight(item.name)
-            if weight <= free or (not fitting and not excess and free > 0):
-                free -= weight
+            weight = self._weight(item)
+            if weight <= self._free + 0.5:
+                self._free -= weight
                 fitting.append(item)
             else:
                 excess.append(item)

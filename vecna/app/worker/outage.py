@@ -33,6 +33,7 @@ class Outage:
         self._lost = lost
         self._lock = threading.Lock()
         self._failing: dict[str, int] = {}  # by source: how often in a row
+        self._idle: set[str] = set()  # sources that may not call for long: an outage does not last for their sake
         self._since = 0.0
         #: How often someone who had failed has reached the broker again: then a pause may be cut short.
         self.recoveries = 0
@@ -46,12 +47,13 @@ class Outage:
         """Whether this one's last call has failed."""
         return source in self._failing
 
-    def failed(self, source: str, exc: Exception) -> float:
+    def failed(self, source: str, exc: Exception, *, idle: bool = False) -> float:
         """Take note of a failed call.
 
         Args:
             source: who has made it.
             exc: what it raised. Anything else than BrokerUnavailable is a fault, and logged with its traceback.
+            idle: it may be long before this one knows that the outage is over; others say so.
 
         Returns:
             Seconds to wait before the next try.
@@ -60,6 +62,8 @@ class Outage:
             first = not self._failing
             again = self._failing.get(source, 0)
             self._failing[source] = again + 1
+            if idle:
+                self._idle.add(source)
             if first:
                 self._since = self._clock.monotonic()
         if not isinstance(exc, BrokerUnavailable) and not again:
@@ -79,7 +83,9 @@ class Outage:
             if self._failing.pop(source, None) is None:
                 return
             self.recoveries += 1
-            over = not self._failing
+            over = self._failing.keys() <= self._idle
+            if over:
+                self._failing.clear()
         for event in self._events:
             event.set()
         if over:

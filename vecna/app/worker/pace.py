@@ -20,6 +20,9 @@ class Pace:
     def __init__(self) -> None:
         self._means: dict[str, tuple[float, int]] = {}
         self._mixes: dict[str, Counter[str]] = {}
+        # Run times do not tell how busy the machine is: how far they are trusted is found out, as TCP finds its window.
+        self._trust = 1.0
+        self._tried = 1.0
 
     def learn(self, name: str, elapsed: float) -> None:
         """Take note of a run that took `elapsed` seconds. One that is lost between two threads is no matter."""
@@ -52,4 +55,13 @@ class Pace:
         if not mix:
             return 1.0
         weight = sum(self.weight(name) * count for name, count in mix.items()) / mix.total()
-        return min(1 / weight, _MOST) if weight > 0 else _MOST
+        return max(1.0, min(1 / max(weight, 1 / _MOST), _MOST) * self._trust)
+
+    def took_too_much(self) -> None:
+        """Messages had to be given back although the averages said that they could start soon."""
+        self._tried = self._trust * 0.7
+        self._trust = max(self._trust / 2, 1 / _MOST)
+
+    def took_enough(self) -> None:
+        """All that was taken could start."""
+        self._trust = min(self._trust * (1.1 if self._trust < self._tried else 1.005), 1.0)

@@ -61,18 +61,9 @@ class Slots:
 
     # -- for the thread that leases ----------------------------------------------------------------------------------
 
-    @property
-    def coroutines_running(self) -> int:
-        """How many coroutines run."""
-        return self._awaiting
-
-    def waiting(self) -> list[Item]:
-        """What has not started."""
-        return [*self._functions, *self._coroutines]
-
     def oldest(self) -> float | None:
-        """When the longest waiting was leased; None if nothing waits."""
-        found = [line[0].leased for line in (self._functions, self._coroutines) if line]
+        """Since when the first of what waits does so; None if nothing waits."""
+        found = [line[0].since for line in (self._functions, self._coroutines) if line]
         return min(found, default=None)
 
     def long_running(self, now: float) -> int:
@@ -80,6 +71,7 @@ class Slots:
         while self._young and (self._young[0].started or now) + SOON <= now:
             item = self._young.popleft()
             if not item.ended:
+                item.long = True
                 self._long.append(item)
         self._long = [item for item in self._long if not item.ended]
         return len(self._long)
@@ -106,8 +98,8 @@ class Slots:
         self._grow(grown)
         self._start(starting)
 
-    def take_late(self, leased_before: float) -> list[Item]:
-        """Take out what was leased before a moment and has not started."""
+    def take_late(self, before: float) -> list[Item]:
+        """Take out what has waited since before a moment."""
         late: list[Item] = []
         for line in (self._functions, self._coroutines):
             while True:
@@ -115,7 +107,7 @@ class Slots:
                     item = line.popleft()  # whoever gets it, has it: no lock is needed
                 except IndexError:
                     break
-                if item.leased > leased_before:
+                if item.since > before:
                     line.appendleft(item)
                     break
                 late.append(item)

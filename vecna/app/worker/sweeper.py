@@ -5,13 +5,13 @@ It rides on no task and no message: a queue without workers, or with nothing in 
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from vecna.app.delivery import Deliveries
 from vecna.app.delivery_values import Item, Wiring
+from vecna.app.sweeping import sweep_records, sweep_senders
 from vecna.app.worker.outage import Outage
 
 #: Sweeps come with every third heartbeat, more or less: workers that were started together do not stay together.
@@ -65,7 +65,7 @@ class Sweeper:
                 self.sweep()
                 self._outage.ok(_SOURCE)
             except Exception as exc:  # noqa: BLE001  # whatever a port raises: it comes by again
-                self._outage.failed(_SOURCE, exc)
+                self._outage.failed(_SOURCE, exc, idle=True)
 
     def sweep(self) -> None:
         """One sweep.
@@ -87,14 +87,5 @@ class Sweeper:
                 self._over(ended)
             finally:
                 self._deliveries.let_go(self._deliveries.items())  # after an outage: their leases run out
-        self._release()
-
-    def _release(self) -> None:
-        """Let ends expire whose worker died between settling and releasing."""
-        config, backend = self._wiring.config, self._wiring.backend
-        unreleased = backend.unreleased(dt.timedelta(seconds=2 * config.lease), _MOST)
-        if unreleased:
-            places = self._wiring.broker.locate(unreleased)
-            gone = [uuid for uuid, place in zip(unreleased, places, strict=True) if place is None]
-            if gone:
-                backend.release(gone, dt.timedelta(seconds=config.results_expire_in))
+        sweep_records(self._wiring)
+        sweep_senders(self._wiring, known)

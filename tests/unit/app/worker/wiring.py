@@ -1,6 +1,7 @@
 """A server's parts for the tests of deliveries and workers, on memory, with a clock of the test's choice."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -23,8 +24,9 @@ from vecna.ports.values import Adapters
 class Flaky:
     """A port whose calls are counted, and can be made to fail before or after they have had their effect."""
 
-    def __init__(self, port: Any) -> None:
+    def __init__(self, port: Any, called: threading.Condition) -> None:
         self._port = port
+        self._called = called
         self.calls: list[str] = []
         self.down = False
         self._before: list[str] = []
@@ -42,6 +44,13 @@ class Flaky:
             return method
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return attempt(*args, **kwargs)
+            finally:
+                with self._called:
+                    self._called.notify_all()
+
+        def attempt(*args: Any, **kwargs: Any) -> Any:
             self.calls.append(name)
             if self.down:
                 raise BrokerUnavailable("down")
@@ -54,7 +63,7 @@ class Flaky:
                 raise BrokerUnavailable(f"{name}: reply lost")
             return answer
 
-        return call
+        return call if name not in ("waiter", "listen") else attempt
 
 
 @attrs.define
@@ -67,6 +76,7 @@ class TestWiring:
     clock: Any
     broker: Any
     backend: Any
+    called: threading.Condition
     registry: Registry = attrs.field(factory=Registry)
     random: Random = attrs.field(factory=lambda: Random(7))
 
@@ -75,7 +85,8 @@ class TestWiring:
         clock = ManualClock() if clock is None else clock
         config = Config(broker="memory://", **settings)
         adapters: Adapters = connect("memory://", config, clock)
-        return cls(config, clock, Flaky(adapters.broker), Flaky(adapters.backend))
+        called = threading.Condition()
+        return cls(config, clock, Flaky(adapters.broker, called), Flaky(adapters.backend, called), called)
 
     @classmethod
     def real(cls, **settings: Any) -> "TestWiring":
@@ -86,6 +97,17 @@ class TestWiring:
 
     def send(self, *signatures: Signature[Any]) -> None:
         self.broker.enqueue([Message.of(signature, self.config.default_queue) for signature in signatures])
+
+    def until(self, true: Callable[[], object], timeout: float = 20.0) -> None:
+        """Wait until something is true; looked at after each call of a port."""
+        with self.called:
+            assert self.called.wait_for(true, timeout)
+
+    def until_ended(self, *uuids: str) -> list[State]:
+        """Wait for the ends of tasks."""
+        read = self.backend._port.get_states
+        self.until(lambda: all(state is not None and state.is_completed for state in read(uuids)))
+        return self.states(*uuids)
 
     def state(self, uuid: str) -> TaskState:
         state = self.backend.get_state(uuid)
