@@ -70,6 +70,37 @@ class Agenda(Generic[K]):
             heapq.heappop(heap)
         return None
 
+    def until(self, now: dt.datetime) -> Iterator[K]:
+        """The keys whose instant has come, the earliest first. O(k log k) for k of them."""
+        while self._heap and self._entries.get(self._heap[0][2]) is not self._heap[0]:
+            heapq.heappop(self._heap)
+        # A heap's entries that are due stand together at its top.
+        due, stack = [], [0]
+        while stack:
+            place = stack.pop()
+            if place < len(self._heap) and self._heap[place][0] <= now:
+                entry = self._heap[place]
+                if self._entries.get(entry[2]) is entry:
+                    due.append(entry)
+                stack += (2 * place + 1, 2 * place + 2)
+        return iter([key for _, _, key in sorted(due)])
+
+    def after(self, now: dt.datetime) -> K | None:
+        """The key with the earliest instant that has not come; None if there is none. O(k) for k that have come."""
+        found: tuple[dt.datetime, int, K] | None = None
+        stack = [0]
+        while stack:
+            place = stack.pop()
+            if place >= len(self._heap):
+                continue
+            entry = self._heap[place]
+            alive = self._entries.get(entry[2]) is entry
+            if entry[0] > now and alive:
+                found = entry if found is None or entry < found else found
+            elif found is None or entry < found:
+                stack += (2 * place + 1, 2 * place + 2)
+        return None if found is None else found[2]
+
     def take_due(self, now: dt.datetime) -> Iterator[K]:
         """Take out, one by one, the keys whose instant has come."""
         while (when := self.first()) is not None and when <= now:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from vecna.adapters.memory.held import Held
 from vecna.adapters.memory.queue import Queue, Queues
+from vecna.adapters.memory.schedules import MemorySchedules
 from vecna.adapters.memory.staging import MemoryStaging, check_message
 from vecna.adapters.memory.waiter import MemoryWaiter
 from vecna.domain.errors import InvalidSignature
@@ -35,7 +36,7 @@ T = TypeVar("T")
 _ENDS = frozenset({SettleAs.DONE, SettleAs.DEAD})
 
 
-class MemoryBroker(MemoryStaging, Broker):
+class MemoryBroker(MemoryStaging, MemorySchedules, Broker):
     """Keeps messages in this process, and only as long as it lives.
 
     Args:
@@ -45,7 +46,8 @@ class MemoryBroker(MemoryStaging, Broker):
     """
 
     def __init__(self, clock: Clock, store: Queues | None = None, *, dead_letter_limit: int = 10_000) -> None:
-        super().__init__(clock, Queues() if store is None else store)
+        MemoryStaging.__init__(self, clock, Queues() if store is None else store)
+        MemorySchedules.__init__(self, clock, self._store)
         self._dead_letter_limit = dead_letter_limit
 
     # -- Queueing ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from vecna.adapters.memory.agenda import Agenda, after
 from vecna.adapters.memory.bell import Bell
 from vecna.adapters.memory.held import Call, Held, HeldLease, Hold
+from vecna.adapters.memory.schedule_store import ScheduleStore
 from vecna.domain.message import Message
 from vecna.ports.values import (
     Answer,
@@ -354,6 +355,7 @@ class Queues:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.by_name: dict[str, Queue] = {}
+        self.schedules = ScheduleStore()
 
     def queue(self, name: str) -> Queue:
         """The queue of this name, made when first asked for."""

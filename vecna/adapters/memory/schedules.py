@@ -1,0 +1,135 @@
+"""Schedules in this process: what the port means, on a dict and two agendas."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Sequence
+
+import attrs
+
+from vecna.adapters.memory.queue import Queues
+from vecna.adapters.memory.staging import check_message
+from vecna.domain.errors import InvalidSignature
+from vecna.domain.ids import check_id
+from vecna.domain.schedule import ScheduleRecord
+from vecna.ports.clock import Clock
+from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
+
+
+class MemorySchedules(Schedules):
+    """The part of `MemoryBroker` that keeps schedules.
+
+    Args:
+        clock: time.
+        store: of the broker.
+    """
+
+    def __init__(self, clock: Clock, store: Queues) -> None:
+        self._schedule_clock = clock
+        self._queues = store
+        self._schedules = store.schedules
+
+    def put_schedule(self, record: ScheduleRecord, began_at: dt.datetime | None = None) -> ScheduleRecord | None:
+        """See `vecna.ports.Schedules`."""
+        check_id(record.code, "code")
+        kept = self._schedules
+        with self._queues.lock:
+            removed_at = kept.removed.get(record.code)
+            if began_at is not None and removed_at is not None and removed_at >= began_at:
+                return None
+            stands = kept.read(record.code)
+            return kept.write(record if stands is None else stands.replaced_by(record))
+
+    def get_schedules(self, codes: Sequence[str]) -> list[ScheduleRecord | None]:
+        """See `vecna.ports.Schedules`."""
+        for code in codes:
+            check_id(code, "code")
+        with self._queues.lock:
+            return [self._schedules.read(code) for code in codes]
+
+    def list_schedules(self, *, offset: int = 0, limit: int = 500) -> list[ScheduleRecord]:
+        """See `vecna.ports.Schedules`."""
+        found: list[ScheduleRecord] = []
+        with self._queues.lock:
+            for record in self._schedules.records.values():
+                try:
+                    found.append(ScheduleRecord.from_json(record))
+                except InvalidSignature:
+                    continue
+        found.sort(key=lambda each: (each.paused, each.next_fire_at, each.code))
+        return found[offset : offset + limit]
+
+    def due_schedules(self, limit: int = 100) -> DueSchedules:
+        """See `vecna.ports.Schedules`."""
+        kept = self._schedules
+        with self._queues.lock:
+            now = self._schedule_clock.now()
+            codes = list(itertools.islice(kept.due.until(now), limit + 1))
+            following = codes[limit] if len(codes) > limit else kept.due.after(now)
+            records = [record for code in codes[:limit] if (record := kept.read(code)) is not None]
+            return DueSchedules(tuple(records), now, None if following is None else kept.due[following])
+
+    def fire(self, calls: Sequence[FireCall]) -> list[Fired]:
+        """See `vecna.ports.Schedules`."""
+        for call in calls:
+            check_id(call.code, "code")
+            for message in call.messages:
+                check_message(message)
+        with self._queues.lock:
+            now = self._schedule_clock.now()
+            return [self._fire(call, now) for call in calls]
+
+    def _fire(self, call: FireCall, now: dt.datetime) -> Fired:
+        kept = self._schedules
+        record = kept.read(call.code)
+        if record is None or record.paused or (record.version, record.next_fire_at) != (call.version, call.due):
+            return Fired.LOST
+        if call.following is not None and call.following <= now and not call.may_be_past:
+            return Fired.STALE
+        if call.following is None:
+            # Not a removal by hand: the same schedule may be sent again at once.
+            kept.records.pop(call.code)
+            kept.due.discard(call.code)
+        else:
+            kept.write(
+                attrs.evolve(
+                    record,
+                    next_fire_at=call.following,
+                    last_fire_at=call.occurred_at or record.last_fire_at,
+                    last_uuid=call.uuid or record.last_uuid,
+                    skipped=record.skipped + call.skipped,
+                )
+            )
+        kept.outbox.extend((message, now) for message in call.messages)
+        return Fired.FIRED
+
+    def pause_schedule(self, code: str, *, paused: bool, following: dt.datetime | None = None) -> ScheduleRecord | None:
+        """See `vecna.ports.Schedules`."""
+        check_id(code, "code")
+        with self._queues.lock:
+            record = self._schedules.read(code)
+            if record is None:
+                return None
+            return self._schedules.write(
+                attrs.evolve(record, paused=paused, next_fire_at=following or record.next_fire_at)
+            )
+
+    def remove_schedule(self, code: str) -> bool:
+        """See `vecna.ports.Schedules`."""
+        check_id(code, "code")
+        with self._queues.lock:
+            return self._schedules.remove(code, self._schedule_clock.now())
+
+    def relay_schedules(self, limit: int = 500) -> int:
+        """See `vecna.ports.Schedules`."""
+        with self._queues.lock:
+            now, outbox = self._schedule_clock.now(), self._schedules.outbox
+            touched = {}
+            for _ in range(min(limit, len(outbox))):
+                message, since = outbox.popleft()
+                queue = touched[message.queue] = self._queues.queue(message.queue)
+                queue.accept(message, now, since)
+            for queue in touched.values():
+                queue.announce()
+            return len(outbox)
