@@ -119,8 +119,11 @@ def _machine() -> dict[str, Any]:
 
 
 def _server_version(url: str) -> str:
-    with redis.Redis.from_url(url) as client:
-        info: dict[str, Any] = client.info("server")
+    try:
+        with redis.Redis.from_url(url) as client:
+            info: dict[str, Any] = client.info("server")
+    except (redis.RedisError, ValueError) as problem:
+        raise SystemExit(f"BENCH_REDIS cannot be used: {problem}") from None
     return f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info['redis_version']}"
 
 
