@@ -237,9 +237,12 @@ class BrokerMachine(Machine):
             self.both("broker", "settle", queue, [Settlement("nothing", "7:nobody:1")])
         self.lease(queue, worker, count, 0, LEASE, 2, False, 1)
 
+    @rule()
     def look(self):
+        """Pages cost Redis many calls: not after each step, but at the end always."""
         self.both("broker", "queues")
         for queue in QUEUES:
+            self.both("broker", "get_pending_tasks", queue)
             self.both("broker", "get_delayed_tasks", queue)
             self.both("broker", "get_dead_tasks", queue)
 
@@ -252,7 +255,6 @@ class BrokerMachine(Machine):
         self.both("broker", "locate", UUIDS)
         for queue in QUEUES:
             self.both("broker", "counts", queue)
-            self.both("broker", "get_pending_tasks", queue)
 
 
 class StoreMachine(Machine):
