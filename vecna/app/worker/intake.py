@@ -261,7 +261,8 @@ class Intake:
         self._outage.ok(f"{_SOURCE} from queue {queue.name}")
         queue.ready = batch.more
         queue.due = None if batch.next_due is None else max(batch.next_due, now + _TICK)
-        queue.look = now + self._config.poll_interval
+        # A queue that nobody has looked at for half a lease is taken for one whose broker was away.
+        queue.look = now + min(self._config.poll_interval, self._config.lease / 4)
         return batch
 
     def _admit(self, batch: Batch) -> bool:
