@@ -143,7 +143,7 @@ class Slots:
     def _wanted(self) -> int:
         """How many more threads the waiting functions are worth."""
         work, unknown = 0.0, 0
-        for item in self._functions:
+        for item in tuple(self._functions):  # a copy in one step: threads take from it without the lock
             expected = self._pace.expected(item.name)
             if expected is None:
                 unknown = 1  # the thread that takes it wakes the next
