@@ -5,6 +5,7 @@ import pytest
 
 from vecna.adapters.redis import connect
 from vecna.app.config import RedisConfig
+from vecna.ports.values import Adapters
 from vecna.testing import BackendContract, BrokerContract, LockContract
 
 
@@ -13,7 +14,7 @@ class Settings:
     namespace: str
     dead_letter_limit: int = 10_000
     send_timeout: float = 10
-    redis: RedisConfig = RedisConfig()
+    redis: RedisConfig = attrs.field(factory=RedisConfig)
 
 
 class OnRedis:
@@ -22,7 +23,7 @@ class OnRedis:
     @pytest.fixture(autouse=True)
     def store(self, any_redis_url, namespace):
         self.url, self.settings = any_redis_url, Settings(namespace)
-        self.opened = []
+        self.opened: list[Adapters] = []
         yield
         for adapters in self.opened:
             adapters.broker.close()
