@@ -258,7 +258,8 @@ def _extended(hold: Hold, extension: Extension, trusted_until: float) -> list[It
     """Take note of the answer to one extension; the items that are told to stop by it."""
     if not extension.alive:
         hold.lost = True
-        told = list(hold.items.values())
+        # What is being settled hears from its settlement, which may be what has just ended this lease.
+        told = [item for item in hold.items.values() if item.decision is None and item.recorded is None]
         for item in told:
             item.stop(LOST)
         return told
