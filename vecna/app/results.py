@@ -24,7 +24,7 @@ from vecna.ports.clock import Clock
 if TYPE_CHECKING:
     import asyncio
 
-R = TypeVar("R", default=Any)
+R = TypeVar("R", default=Any, covariant=True)
 D = TypeVar("D")
 
 
