@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from vecna.adapters.redis import keys, scripts, wire
 from vecna.adapters.redis.connections import IMPATIENT, Connections
-from vecna.adapters.redis.inspection import RedisInspection
-from vecna.adapters.redis.scripts import Script
+from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, RedisStaging, check_message, chunks
 from vecna.adapters.redis.waiter import RedisWaiter
-from vecna.domain.errors import BrokerUnavailable, InvalidArgument
+from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.ports.broker import Broker, Waiter
 from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, SettleAs, Settlement
 
-T = TypeVar("T")
-#: Most items, and bytes of bodies, of one call of a script: the server does nothing else meanwhile.
-CHUNK: Final = 500
-CHUNK_BYTES: Final = 1024 * 1024
-#: How long a process takes for granted that a queue is in the registry, seconds: its node may lose what it has.
-_REGISTERED: Final = 60.0
 #: Most bytes of records that one lease or page answers with.
 REPLY_BYTES: Final = 8 * 1024 * 1024
 
@@ -32,7 +24,7 @@ _CANCELINGS: Final = {"c": Canceling.CANCELED, "r": Canceling.RUNNING, "u": Canc
 _KINDS: Final = {SettleAs.DONE: "D", SettleAs.RETRY: "R", SettleAs.RETURN: "B", SettleAs.DEAD: "X"}
 
 
-class RedisBroker(RedisInspection, Broker):
+class RedisBroker(RedisStaging, Broker):
     """Keeps messages in Redis.
 
     Args:
@@ -44,41 +36,12 @@ class RedisBroker(RedisInspection, Broker):
     def __init__(self, connections: Connections, namespace: str = "vecna", *, dead_letter_limit: int = 10_000) -> None:
         super().__init__(connections, namespace)
         self._dead_letter_limit = dead_letter_limit
-        self._registered: dict[str, float] = {}  # in a cluster: when a queue was last written to the registry
-
-    def _run(self, script: Script, queue: str, *args: Any, patience: float | None = None) -> Any:
-        return self._connections.run(script, (keys.queue(self._namespace, queue),), args, patience=patience)
 
     # -- Queueing ----------------------------------------------------------------------------------------------------
 
     def enqueue(self, messages: Sequence[Message]) -> list[bool]:
         """See `vecna.ports.Queueing`."""
-        by_queue: dict[str, list[int]] = {}
-        for position, message in enumerate(messages):
-            check_message(message)
-            by_queue.setdefault(message.queue, []).append(position)
-        new = [True] * len(messages)
-        now = wire.now_argument(self._connections.clock)
-        for queue, positions in by_queue.items():
-            for chunk in _chunks(positions, lambda position: len(messages[position].body)):
-                args: list[Any] = [now, queue]
-                for position in chunk:
-                    message = messages[position]
-                    args += (message.uuid, wire.mark(message), message.body)
-                for known in self._connections.run(scripts.ENQUEUE, self._with_registry(queue), args):
-                    new[chunk[known]] = False
-        return new
-
-    def _with_registry(self, queue: str) -> tuple[str, ...]:
-        """Keys for a script that makes a queue known; in a cluster the registry is elsewhere, and is written first."""
-        key, registry = keys.queue(self._namespace, queue), keys.queues(self._namespace)
-        if not self._connections.is_cluster:
-            return key, registry
-        now = self._connections.clock.monotonic()
-        if now - self._registered.get(queue, -math.inf) > _REGISTERED:
-            self._connections.attempt(lambda client: client.sadd(registry, queue))
-            self._registered[queue] = now
-        return (key,)
+        return self._accept(scripts.ENQUEUE, messages)
 
     def lease(
         self,
@@ -188,41 +151,15 @@ class RedisBroker(RedisInspection, Broker):
             check_id(uuid, "task id")
         found: list[Canceling] = []
         now = wire.now_argument(self._connections.clock)
-        for start in range(0, len(uuids), CHUNK):
-            answers = self._run(scripts.CANCEL, queue, now, *uuids[start : start + CHUNK])
+        while len(found) < len(uuids):
+            # Fewer are done than asked for when their bodies are large.
+            answers = self._run(scripts.CANCEL, queue, now, CHUNK_BYTES, *uuids[len(found) : len(found) + CHUNK])
             found += [_CANCELINGS[letter] for letter in answers.decode()]
         return found
 
     def close(self) -> None:
         """See `vecna.ports.Broker`. Waiters are closed by who has made them."""
         self._connections.close()
-
-
-def check_message(message: Message) -> None:
-    """Refuse what must not reach a key.
-
-    Raises:
-        InvalidArgument: id, queue or priority is not allowed.
-    """
-    check_id(message.uuid, "task id")
-    check_id(message.queue, "queue name")
-    if not 0 <= message.priority <= 9:
-        raise InvalidArgument(f"priority {message.priority} of task {message.uuid} is not allowed: use 0 to 9")
-
-
-def _chunks(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Cut into pieces that one script call takes; a single item may be larger."""
-    chunk: list[T] = []
-    total = 0
-    for item in items:
-        bytes_of_it = size(item)
-        if chunk and (len(chunk) >= CHUNK or total + bytes_of_it > CHUNK_BYTES):
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(item)
-        total += bytes_of_it
-    if chunk:
-        yield chunk
 
 
 def _settle_chunks(settlements: Sequence[Settlement]) -> Iterator[list[int]]:
@@ -245,7 +182,7 @@ def _without_repeats(positions: Sequence[int], settlements: Sequence[Settlement]
     def size(position: int) -> int:
         return sum([len(message.body) for message in settlements[position].follow_ups])
 
-    for chunk in _chunks(positions, size):
+    for chunk in chunks(positions, size):
         if len({settlements[at].uuid for at in chunk}) == len(chunk):
             yield chunk
         else:

@@ -23,6 +23,7 @@ _STANDINGS: Final = {
     b"l": Standing.LEASED,
     b"e": Standing.ENDING,
     b"d": Standing.DEAD,
+    b"h": Standing.HELD,
 }
 
 

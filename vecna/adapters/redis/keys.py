@@ -14,7 +14,8 @@ BUCKETS: Final = 64
 #: How many slots records of tasks are spread over.
 RECORD_BUCKETS: Final = 64
 
-#: What the names of a queue's keys end with; `m:` goes on with a bucket, `p:` with a priority, `outbox:` with a queue.
+#: What the names of a queue's keys end with; `m:` goes on with a bucket, `p:` with a priority, `outbox:` with a queue,
+#: `hold:` with the name of a hold, `code:` with a shared code.
 QUEUE_KEYS: Final = (
     "m:",
     "p:",
@@ -40,6 +41,10 @@ QUEUE_KEYS: Final = (
     "outbox:",
     "outboxes",
     "inbox",
+    "hold:",
+    "holds",
+    "staged",
+    "code:",
 )
 
 _WEIGHTS: Final = (1, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)

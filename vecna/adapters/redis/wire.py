@@ -42,13 +42,13 @@ def now_argument(clock: Clock) -> int:
 
 
 def mark(message: Message) -> str:
-    """Where a message goes: '<priority>[@<due>][+<delay>]'."""
+    """Where a message goes: '<priority>[@<due>][+<delay>][;<code>]'."""
     text = str(message.priority)
     if message.due is not None:
         text += f"@{instant_ms(message.due)}"
     if message.delay is not None:
         text += f"+{max(0, milliseconds(message.delay))}"
-    return text
+    return f"{text};{message.code}" if message.code else text
 
 
 def token(text: str) -> bytes:
@@ -73,7 +73,7 @@ def behind(more: bytes) -> tuple[int, Verdict | None, Attempts]:
 
 
 def record(stored: bytes) -> tuple[dt.datetime, dt.datetime | None, bytes]:
-    """When it was accepted, for when, and the body, from '<priority> <enqueued> <due or -> <body>'.
+    """When it was accepted, for when, and the body, from '<priority>[;<code>] <enqueued> <due or -> <body>'.
 
     What is not of this form was not written by vecna, and is given back whole: who decodes it will find out.
     """

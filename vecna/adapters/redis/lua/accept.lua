@@ -22,9 +22,9 @@ if KEYS[2] then
     call('SADD', KEYS[2], ARGV[2])
 end
 for n = 5, #ARGV do
-    local number, priority, enqueued, due, id, rest = string.match(ARGV[n], '^(%d+) (%d) (%d+) (%S+) (%S+) ()')
+    local number, priority, code, enqueued, due, id, rest = string.match(ARGV[n], '^(%d+) (%d)(%S*) (%d+) (%S+) (%S+) ()')
     if tonumber(number) == cursor + 1 then
-        store(id, priority, enqueued, tonumber(due), sub(ARGV[n], rest))
+        store(id, priority, enqueued, tonumber(due), sub(ARGV[n], rest), code ~= '' and sub(code, 2) or nil)
         cursor = cursor + 1
     end
 end

@@ -1,6 +1,7 @@
--- Include: in which of a queue's 64 hashes a message lies.
+-- Include: in which of a queue's 64 hashes a message lies, and which lease it is in.
 -- KEYS[1] the queue. ARGV: none.
--- Returns: nothing; defines `Q` and `body_key(id)`. The same sum is vecna.adapters.redis.keys.bucket.
+-- Returns: nothing; defines `Q`, `body_key(id)` and `holder(id)`. The sum of the first is also that of
+-- vecna.adapters.redis.keys.bucket. `leased` has '<token>', of a message with a shared code '<token> <code>'.
 local Q = KEYS[1]
 local byte, sub = string.byte, string.sub
 local function body_key(id)
@@ -9,4 +10,8 @@ local function body_key(id)
     end
     local a, b, c, d, e, f, g, h, i, j, k, l = byte(id, -12, -1)
     return Q .. ':m:' .. (a + 3 * b + 5 * c + 7 * d + 11 * e + 13 * f + 17 * g + 19 * h + 23 * i + 29 * j + 31 * k + 37 * l) % 64
+end
+local function holder(id)
+    local owner = redis.call('HGET', Q .. ':leased', id)
+    return owner and string.match(owner, '^%S+')
 end

@@ -2,7 +2,7 @@
 -- include: bucket
 -- flags: no-writes
 -- KEYS[1] the queue. ARGV: none.
--- Returns {pending, delayed, leased, ending, dead}.
+-- Returns {pending, delayed, leased, ending, dead, held}.
 -- Cost: O(1).
 local call = redis.call
 local pending = -tonumber(call('HGET', Q .. ':meta', 'stale') or 0)
@@ -11,5 +11,5 @@ for level = 0, 9 do
 end
 return {
     pending, call('ZCARD', Q .. ':delayed'), call('HLEN', Q .. ':leased'), call('LLEN', Q .. ':ending'),
-    call('LLEN', Q .. ':dead'),
+    call('LLEN', Q .. ':dead'), call('HLEN', Q .. ':staged'),
 }

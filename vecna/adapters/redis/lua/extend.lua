@@ -21,7 +21,7 @@ for n = 3, #ARGV do
         end
         if any_flagged then
             for id in string.gmatch(call('HGET', Q .. ':held', token) or '', '%d(%S+)') do
-                if call('HGET', Q .. ':leased', id) == token and call('SISMEMBER', Q .. ':flagged', id) == 1 then
+                if holder(id) == token and call('SISMEMBER', Q .. ':flagged', id) == 1 then
                     answer[#answer + 1] = id
                 end
             end

@@ -18,6 +18,7 @@ local function forget(ids, died, limit)
     if excess > 0 then
         local dropped = call('LPOP', Q .. ':dead', excess)
         for _, id in ipairs(dropped) do
+            uncode(id, string.match(call('HGET', body_key(id), id) or '', '^%d;(%S+)'))
             call('HDEL', body_key(id), id)
             ids[#ids + 1] = id
         end

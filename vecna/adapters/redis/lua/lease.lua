@@ -36,7 +36,9 @@ if number > newest then
         token = call('HINCRBY', Q .. ':meta', 'seq', 1) .. ':' .. worker .. ':' .. ARGV[4]
         local owners, held = {}, {}
         for n, id in ipairs(ids) do
-            owners[2 * n - 1], owners[2 * n] = id, token
+            -- The settlement that ends it must know its shared code, without another look.
+            local code = string.byte(records[n], 2) == 59 and string.match(records[n], '^%d;(%S+)')
+            owners[2 * n - 1], owners[2 * n] = id, code and token .. ' ' .. code or token
             held[n] = sub(records[n], 1, 1) .. id
         end
         push('HSET', Q .. ':leased', owners)
@@ -52,7 +54,7 @@ if number > newest then
     push('ZREM', Q .. ':workers', silent)
 elseif number == newest and token ~= '' then
     for id in string.gmatch(call('HGET', Q .. ':held', token) or '', '%d(%S+)') do
-        local record = call('HGET', Q .. ':leased', id) == token and call('HGET', body_key(id), id)
+        local record = holder(id) == token and call('HGET', body_key(id), id)
         if record then
             ids[#ids + 1], records[#records + 1] = id, record
         end

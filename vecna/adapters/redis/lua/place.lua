@@ -1,10 +1,13 @@
 -- Include: putting messages where they wait.
 -- KEYS[1] the queue. ARGV: none. Needs time, bucket.
 -- Returns: nothing; defines
---   store(id, priority, enqueued, due, body): keeps a new message; false, and no change, if its id is here
---   parse(mark): priority and due (nil: at once) of '<priority>[@<due>][+<delay>]'
+--   keep(id, priority, enqueued, due, body, code): keeps a new message; false, and no change, if its id is here
+--   store(the same): keeps it, and puts it where it waits
+--   uncode(id, code): the message with this shared code is over
+--   parse(mark): priority, due (nil: at once) and shared code (or nil) of '<priority>[@<due>][+<delay>][;<code>]'
 --   after(delay): the instant that a wait of so many milliseconds leads to
 --   wait_until(id, priority, due), to_ending(id): where a known message goes
+--   doom(ids, verdict): known messages get this verdict and go to `ending`
 --   finish(): writes what these have gathered, and wakes a waiter if there is news. Call it last.
 local pending_tail, priorities, news = {}, {}, false
 local earliest, latest = nil, {}
@@ -37,24 +40,44 @@ local function after(delay)
 end
 
 local function parse(mark)
-    local priority = sub(mark, 1, 1)
+    local priority, code = sub(mark, 1, 1), nil
     if #mark == 1 then
-        return priority, nil
+        return priority, nil, nil
+    end
+    local stop = string.find(mark, ';', 2, true)
+    if stop then
+        code, mark = sub(mark, stop + 1), sub(mark, 1, stop - 1)
     end
     local due, delay = tonumber(string.match(mark, '@(-?%d+)')), tonumber(string.match(mark, '%+(%d+)'))
     if delay then
         due = math.max(due or -math.huge, after(delay))
     end
-    return priority, due
+    return priority, due, code
 end
 
-local function store(id, priority, enqueued, due, body)
-    local head = priority .. ' ' .. enqueued .. ' ' .. (due and digits(due) or '-') .. ' '
+local function keep(id, priority, enqueued, due, body, code)
+    local head = (code and priority .. ';' .. code or priority) .. ' ' .. enqueued .. ' ' .. (due and digits(due) or '-') .. ' '
     if call('HSETNX', body_key(id), id, head .. body) == 0 then
         return false
     end
-    wait_until(id, priority, due)
+    if code then
+        call('SADD', Q .. ':code:' .. code, id)
+    end
     return true
+end
+
+local function store(id, priority, enqueued, due, body, code)
+    local is_new = keep(id, priority, enqueued, due, body, code)
+    if is_new then
+        wait_until(id, priority, due)
+    end
+    return is_new
+end
+
+local function uncode(id, code)
+    if code then
+        call('SREM', Q .. ':code:' .. code, id)
+    end
 end
 
 local function to_ending(id)
@@ -66,6 +89,16 @@ local function push(command, key, ids)
     for first = 1, #ids, 1000 do
         call(command, key, unpack(ids, first, math.min(first + 999, #ids)))
     end
+end
+
+local function doom(ids, verdict)
+    local verdicts = {}
+    for n, id in ipairs(ids) do
+        verdicts[2 * n - 1], verdicts[2 * n] = id, verdict
+    end
+    push('HSET', Q .. ':verdicts', verdicts)
+    push('RPUSH', Q .. ':ending', ids)
+    news = news or #ids > 0
 end
 
 local function signal()

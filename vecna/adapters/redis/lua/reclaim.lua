@@ -37,7 +37,7 @@ local function reclaim(max_deliveries, limit)
         local token = lease[3]
         local spared = call('SREM', Q .. ':spared', token) == 1
         for priority, id in string.gmatch(call('HGET', Q .. ':held', token) or '', '(%d)(%S+)') do
-            if call('HGET', Q .. ':leased', id) == token then
+            if holder(id) == token then
                 local crashes = spared and call('HGET', Q .. ':crashes', id) or not spared and call('HINCRBY', Q .. ':crashes', id, 1)
                 if set_verdict(id, tonumber(crashes or 0)) then
                     ending[#ending + 1] = id

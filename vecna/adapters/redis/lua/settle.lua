@@ -8,7 +8,7 @@
 --   detail the reason.
 -- Effect: as said, per settlement; follow-ups for this queue are stored, those for others numbered in outboxes.
 -- Returns a string, for each settlement one of: o ok, a this lease had settled it so, l lost, g gone, f flagged.
--- Cost: some five commands a settlement.
+-- Cost: some five commands a settlement; one more for a shared code.
 local position, settlements, ids = 3, {}, {}
 while position <= #ARGV do
     settlements[#settlements + 1] = position
@@ -31,18 +31,19 @@ end
 
 local function follow_ups(first, n)
     for at = first, first + 4 * (n - 1), 4 do
-        local priority, due = parse(ARGV[at + 2])
+        local priority, due, code = parse(ARGV[at + 2])
         if ARGV[at] == '' then
-            store(ARGV[at + 1], priority, digits(now), due, ARGV[at + 3])
+            store(ARGV[at + 1], priority, digits(now), due, ARGV[at + 3], code)
         else
-            send(ARGV[at], ARGV[at + 1], priority, due, ARGV[at + 3])
+            send(ARGV[at], ARGV[at + 1], priority, due, ARGV[at + 3], code)
         end
     end
 end
 
-local function apply(id, token, kind, detail, first, n)
+local function apply(id, code, token, kind, detail, first, n)
     if kind == 'D' then
         call('HDEL', body_key(id), id)
+        uncode(id, code)
         ended[#ended + 1] = id
         return follow_ups(first, n)
     end
@@ -78,7 +79,8 @@ end
 local answers = {}
 for n, at in ipairs(settlements) do
     local id, token, kind, follow = ids[n], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 4])
-    if owners[n] ~= token then
+    local owner, code = string.match(owners[n] or '', '^(%S*) ?(%S*)')
+    if owner ~= token or token == '' then
         local settled = string.match(call('HGET', Q .. ':counts', id) or '', '^%d+ %d+ %d+ (.*)$')
         answers[n] = call('HEXISTS', body_key(id), id) == 0 and 'g' or settled == kind .. ' ' .. token and 'a' or 'l'
     elseif follow > 0 and any_flagged and call('SISMEMBER', Q .. ':flagged', id) == 1 then
@@ -87,7 +89,7 @@ for n, at in ipairs(settlements) do
         answers[n] = 'o'
         unleased[#unleased + 1] = id
         released[token] = (released[token] or 0) + 1
-        apply(id, token, kind, ARGV[at + 3], at + 5, follow)
+        apply(id, code ~= '' and code or nil, token, kind, ARGV[at + 3], at + 5, follow)
     end
 end
 
