@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from vecna.adapters.redis import keys, scripts, wire
+from vecna.adapters.redis.buckets import CHUNK, bucket_chunks
 from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.listener import RedisListener
+from vecna.adapters.redis.plans import RedisPlans
 from vecna.domain.ids import check_id
 from vecna.domain.state import TaskState, token_number
 from vecna.ports.backend import Backend, Listener
 
-T = TypeVar("T")
-CHUNK: Final = 500
-CHUNK_BYTES: Final = 1024 * 1024
 #: Length of a record's head: '<final> <lease, 14 digits> <rank> <expires at ms, 14 digits> '.
 HEAD: Final = 34
 _MOST: Final = 10**14 - 1
 
 
-class RedisBackend(Backend):
+class RedisBackend(RedisPlans, Backend):
     """Keeps states in Redis.
 
     Args:
@@ -30,8 +29,7 @@ class RedisBackend(Backend):
     """
 
     def __init__(self, connections: Connections, namespace: str = "vecna") -> None:
-        self._connections = connections
-        self._namespace = namespace
+        super().__init__(connections, namespace)
 
     # -- States ------------------------------------------------------------------------------------------------------
 
@@ -117,24 +115,7 @@ class RedisBackend(Backend):
         return [uuid for _, uuid in sorted(found)[:limit]]
 
     def _chunks(self, uuids: Sequence[str], size: Callable[[int], int]) -> Iterator[list[int]]:
-        """Positions that one script call takes; in a cluster only those of one slot."""
-        groups: Iterable[Iterable[int]] = [range(len(uuids))]
-        if self._connections.is_cluster:
-            by_bucket: dict[int, list[int]] = {}
-            for at, uuid in enumerate(uuids):
-                by_bucket.setdefault(keys.record_bucket(uuid), []).append(at)
-            groups = by_bucket.values()
-        for group in groups:
-            chunk: list[int] = []
-            total = 0
-            for at in group:
-                if chunk and (len(chunk) >= CHUNK or total + size(at) > CHUNK_BYTES):
-                    yield chunk
-                    chunk, total = [], 0
-                chunk.append(at)
-                total += size(at)
-            if chunk:
-                yield chunk
+        return bucket_chunks(uuids, size, is_cluster=self._connections.is_cluster)
 
     # -- Waiting -----------------------------------------------------------------------------------------------------
 

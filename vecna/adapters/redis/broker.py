@@ -163,30 +163,23 @@ class RedisBroker(RedisStaging, Broker):
 
 
 def _settle_chunks(settlements: Sequence[Settlement]) -> Iterator[list[int]]:
-    """Positions of settlements that go in one call: no id twice, and not too many or too large.
+    """Positions of settlements that go in one call: not too many or too large.
 
     What is given back in several calls would end up in the wrong order, as each call puts its own at the head: so the
     last ones go first.
     """
+
+    def size(position: int) -> int:
+        return sum([len(message.body) for message in settlements[position].follow_ups])
+
     positions: Sequence[int] = range(len(settlements))
     if len(settlements) > CHUNK:
         returned = [at for at in positions if settlements[at].settle is SettleAs.RETURN]
         positions = [at for at in positions if settlements[at].settle is not SettleAs.RETURN]
-        yield from _without_repeats(positions, settlements)
-        yield from reversed(list(_without_repeats(returned, settlements)))
+        yield from chunks(positions, size)
+        yield from reversed(list(chunks(returned, size)))
         return
-    yield from _without_repeats(positions, settlements)
-
-
-def _without_repeats(positions: Sequence[int], settlements: Sequence[Settlement]) -> Iterator[list[int]]:
-    def size(position: int) -> int:
-        return sum([len(message.body) for message in settlements[position].follow_ups])
-
-    for chunk in chunks(positions, size):
-        if len({settlements[at].uuid for at in chunk}) == len(chunk):
-            yield chunk
-        else:
-            yield from [[at] for at in chunk]
+    yield from chunks(positions, size)
 
 
 def _add_settlement(args: list[Any], queue: str, settlement: Settlement) -> None:

@@ -80,6 +80,16 @@ def record(namespace: str, uuid: str) -> str:
     return f"{namespace}:r:{{{zlib.crc32(uuid.encode()) % RECORD_BUCKETS}}}:{uuid}"
 
 
+def node(namespace: str, uuid: str) -> str:
+    """A group or chain of a running workflow; the bitmap of its members has `m:` in place of `n:`."""
+    return f"{namespace}:w:{{{record_bucket(uuid)}}}:n:{uuid}"
+
+
+def uncommitted(namespace: str, number: int) -> str:
+    """The index of workflows that are not known to be sent as a whole, in one bucket."""
+    return f"{namespace}:w:{{{number}}}:uncommitted"
+
+
 def ends(namespace: str) -> str:
     """What the channels begin with on which the ends of tasks are told; the id follows."""
     return f"{namespace}:end:"

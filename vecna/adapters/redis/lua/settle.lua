@@ -3,7 +3,7 @@
 -- flags: allow-oom
 -- KEYS[1] the queue.
 -- ARGV[1] now; [2] how many dead letters are kept; then for each settlement: id, token, kind, detail, n, and n times
---   target ('' this queue), id, mark, body of a follow-up. Ids differ from each other.
+--   target ('' this queue), id, mark, body of a follow-up.
 --   kind: 'D' done; 'R' retry, detail '<delay ms> <retries> <repeats> <parks>'; 'B' back to the head; 'X' dead letter,
 --   detail the reason.
 -- Effect: as said, per settlement; follow-ups for this queue are stored, those for others numbered in outboxes.
@@ -22,6 +22,7 @@ local any_flagged = call('EXISTS', Q .. ':flagged') == 1
 touch(tonumber(meta[1] or nil), tonumber(meta[2] or nil))
 
 local heads, ending_head, unleased, ended, released, dead = {}, {}, {}, {}, {}, {}
+local settled = {} -- ids whose lease this very call has ended
 
 -- How often it was repeated, and how it was settled last: '<retries> <repeats> <parks> <kind> <token>'.
 local function note(id, counts, kind, token)
@@ -80,13 +81,14 @@ local answers = {}
 for n, at in ipairs(settlements) do
     local id, token, kind, follow = ids[n], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 4])
     local owner, code = string.match(owners[n] or '', '^(%S*) ?(%S*)')
-    if owner ~= token or token == '' then
-        local settled = string.match(call('HGET', Q .. ':counts', id) or '', '^%d+ %d+ %d+ (.*)$')
-        answers[n] = call('HEXISTS', body_key(id), id) == 0 and 'g' or settled == kind .. ' ' .. token and 'a' or 'l'
+    if owner ~= token or token == '' or settled[id] then
+        local last = string.match(call('HGET', Q .. ':counts', id) or '', '^%d+ %d+ %d+ (.*)$')
+        answers[n] = call('HEXISTS', body_key(id), id) == 0 and 'g' or last == kind .. ' ' .. token and 'a' or 'l'
     elseif follow > 0 and any_flagged and call('SISMEMBER', Q .. ':flagged', id) == 1 then
         answers[n] = 'f'
     else
         answers[n] = 'o'
+        settled[id] = true
         unleased[#unleased + 1] = id
         released[token] = (released[token] or 0) + 1
         apply(id, code ~= '' and code or nil, token, kind, ARGV[at + 3], at + 5, follow)
