@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from vecna.app.lookup import Lookup
 from vecna.domain.cancellation import Cancellation
@@ -35,8 +35,8 @@ class Canceller:
 
     def __init__(self, lookup: Lookup, now: dt.datetime) -> None:
         self._lookup = lookup
-        self._broker: Any = lookup.broker
-        self._backend: Any = lookup.backend
+        self._broker = lookup.broker
+        self._backend = lookup.backend
         self._now = now
         #: Queues that now hold messages to be ended.
         self.touched: set[str] = set()

@@ -18,6 +18,7 @@ from vecna.domain.plan import Node, Step
 from vecna.domain.position import Position
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
+from vecna.ports.backend import Backend
 from vecna.ports.plans import Following, NodeStatus, Report, Reported
 
 _PAGE: Final = 500
@@ -62,7 +63,7 @@ class _Walk:
     report: Report
 
 
-def conclude(backend: Any, ended: Sequence[Ended], now: dt.datetime) -> list[Conclusion]:
+def conclude(backend: Backend, ended: Sequence[Ended], now: dt.datetime) -> list[Conclusion]:
     """Report ends to their workflows, end what will never run, and find what follows.
 
     Args:
@@ -90,7 +91,7 @@ def conclude(backend: Any, ended: Sequence[Ended], now: dt.datetime) -> list[Con
         if signature.position is not None and signature.position.node:
             walks.append(_Walk(item, conclusion, _first_report(signature.position, item.recorded)))
     while walks:
-        answers: list[Reported] = backend.report([walk.report for walk in walks])
+        answers = backend.report([walk.report for walk in walks])
         following: list[_Walk] = []
         for walk, answer in zip(walks, answers, strict=True):
             further = _take(backend, walk, answer, never, now)
@@ -110,7 +111,7 @@ def _first_report(position: Position, recorded: TaskState) -> Report:
     return Report(position.node, position.index, succeeded=False, canceled=recorded.is_canceled, reason=reason)
 
 
-def _take(backend: Any, walk: _Walk, answer: Reported, never: list[TaskState], now: dt.datetime) -> Report | None:
+def _take(backend: Backend, walk: _Walk, answer: Reported, never: list[TaskState], now: dt.datetime) -> Report | None:
     """Act on the answer to one report; the report to the node around, if there is one to make."""
     node, report = answer.node, walk.report
     if node is None:
@@ -128,7 +129,7 @@ def _take(backend: Any, walk: _Walk, answer: Reported, never: list[TaskState], n
                 reason = f"task {walk.ended.recorded.task_uuid} was canceled while it ran"
                 return Report(report.node, report.index, succeeded=False, canceled=True, reason=reason)
             walk.conclusion.goes_on = True
-            step: Step | None = backend.get_step(node.uuid, report.index + 1)
+            step = backend.get_step(node.uuid, report.index + 1)
             if step is not None:
                 walk.conclusion.follow_ups += _begun(step, walk.ended)
             return None
@@ -162,11 +163,11 @@ def _begun(step: Step, ended: Ended) -> Iterator[Signature[Any]]:
             yield signature
 
 
-def _end_later_steps(backend: Any, walk: _Walk, node: Node, never: list[TaskState], now: dt.datetime) -> None:
+def _end_later_steps(backend: Backend, walk: _Walk, node: Node, never: list[TaskState], now: dt.datetime) -> None:
     """End all that would have come after a failed step. A chord's callback shares the fate of the member."""
     report = walk.report
     for index in range(report.index + 1, node.size):
-        step: Step | None = backend.get_step(node.uuid, index)
+        step = backend.get_step(node.uuid, index)
         if step is None:
             continue
         is_callback = bool(step.takes) and index == report.index + 1

@@ -22,6 +22,7 @@ from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
+from vecna.ports.backend import Backend
 from vecna.ports.values import Answer, SettleAs, Settlement
 
 #: Relays of one queue in one go; what is left after that is the sweeper's.
@@ -216,7 +217,7 @@ class Finisher:
             self._ended_roots.pop()
 
 
-def release_workflow(backend: Any, root: str, keep: float) -> None:
+def release_workflow(backend: Backend, root: str, keep: float) -> None:
     """Let all of a workflow that is over expire. What of it still runs is released when that has ended.
 
     Args:

@@ -8,11 +8,12 @@ from typing import Any, Final
 from vecna.domain.arg import Arg
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.signature import Signature
+from vecna.ports.backend import Backend
 
 _PAGE: Final = 500
 
 
-def with_passed(backend: Any, signature: Signature[Any]) -> Signature[Any]:
+def with_passed(backend: Backend, signature: Signature[Any]) -> Signature[Any]:
     """The call with the results that it takes from a group behind its own positional arguments.
 
     Raises:
@@ -24,10 +25,10 @@ def with_passed(backend: Any, signature: Signature[Any]) -> Signature[Any]:
     return signature.evolve(args=(*signature.args, *_results(backend, signature.position.takes)))
 
 
-def _results(backend: Any, group: str) -> Iterator[Arg]:
+def _results(backend: Backend, group: str) -> Iterator[Arg]:
     offset = 0
     while True:
-        uuids: list[str] = backend.get_tasks(group, every=False, offset=offset, limit=_PAGE)
+        uuids = backend.get_tasks(group, every=False, offset=offset, limit=_PAGE)
         if not uuids and offset == 0:
             raise InvalidArgument(f"the results of group {group} are not there any more: its plan has expired")
         for uuid, state in zip(uuids, backend.get_states(uuids), strict=True):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from vecna import log
 from vecna.app.delivery_finish import release_workflow
 from vecna.app.delivery_values import Wiring
 from vecna.domain.state import State, TaskState
+from vecna.ports.backend import Backend
 from vecna.ports.plans import NodeState, NodeStatus, Report
 from vecna.ports.values import Standing
 
@@ -37,7 +38,7 @@ def sweep_records(wiring: Wiring) -> None:
         backend.release(over, dt.timedelta(seconds=config.results_expire_in))
 
 
-def _over(backend: Any, states: Sequence[TaskState]) -> list[str]:
+def _over(backend: Backend, states: Sequence[TaskState]) -> list[str]:
     """Those whose workflow, if they have one, is over too."""
     nodes = list({state.node: None for state in states if state.node})
     found: dict[str, NodeState | None] = dict(zip(nodes, backend.get_nodes(nodes), strict=True)) if nodes else {}
@@ -61,8 +62,7 @@ def sweep_senders(wiring: Wiring, queues: Iterable[str]) -> None:
     Raises:
         BrokerUnavailable: broker or backend cannot be reached.
     """
-    broker: Any = wiring.broker
-    backend: Any = wiring.backend
+    broker, backend = wiring.broker, wiring.backend
     age = dt.timedelta(seconds=wiring.config.publish_timeout)
     for root in backend.uncommitted(age, _MOST):
         if _was_sent(wiring, root):
@@ -79,8 +79,9 @@ def sweep_senders(wiring: Wiring, queues: Iterable[str]) -> None:
 
 def _was_sent(wiring: Wiring, root: str) -> bool:
     """Whether the one step that sends a small workflow was done, and only the note of it is missing."""
-    backend: Any = wiring.backend
-    first: list[str] = backend.get_tasks(root, every=True, offset=0, limit=1)
+    first = wiring.backend.get_tasks(root, every=True, offset=0, limit=1)
+    if not first:
+        return False  # it died while it stored the plan
     (state,) = wiring.backend.get_states(first)
     if state is not None and state.state is not State.PENDING:
         return True
@@ -94,7 +95,7 @@ def end_workflow(wiring: Wiring, root: str, reason: str) -> None:
     Raises:
         BrokerUnavailable: the backend cannot be reached; the call may be repeated.
     """
-    backend: Any = wiring.backend
+    backend = wiring.backend
     log.warning(f"workflow {root} is canceled: {reason}", root=root)
     now = wiring.clock.now()
     for uuids in _every(backend, root):
@@ -108,7 +109,7 @@ def end_workflow(wiring: Wiring, root: str, reason: str) -> None:
     release_workflow(backend, root, wiring.config.results_expire_in)
 
 
-def _every(backend: Any, root: str) -> Iterator[list[str]]:
+def _every(backend: Backend, root: str) -> Iterator[list[str]]:
     offset = 0
     while uuids := backend.get_tasks(root, every=True, offset=offset, limit=_PAGE):
         yield uuids

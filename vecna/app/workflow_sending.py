@@ -23,7 +23,9 @@ from vecna.domain.plan import Plan, plan
 from vecna.domain.signature import Signature
 from vecna.domain.state import TaskState
 from vecna.domain.workflow import Chain, Chord, Group
+from vecna.ports.backend import Backend
 from vecna.ports.clock import Clock
+from vecna.ports.values import Adapters
 
 #: Messages in one call; and, if they all go to one queue, what is sent in one step without holding it back.
 BATCH: Final = 500
@@ -60,7 +62,7 @@ class WorkflowSending:
         self._sending = sending
 
     def send(
-        self, workflow: Workflow, ports: Any, stop: threading.Event, *, send_concurrency: int | None = 0
+        self, workflow: Workflow, ports: Adapters, stop: threading.Event, *, send_concurrency: int | None = 0
     ) -> SentWorkflow:
         """Check all, then send all.
 
@@ -115,7 +117,7 @@ class WorkflowSending:
         return states + waiting_callbacks(signatures, clock)
 
     def _attempt(
-        self, complete: Plan, messages: Sequence[Message], later: Sequence[TaskState], ports: Any, concurrency: int
+        self, complete: Plan, messages: Sequence[Message], later: Sequence[TaskState], ports: Adapters, concurrency: int
     ) -> set[str]:
         if later:
             ports.backend.put_states(later)
@@ -146,7 +148,7 @@ def _with_final(draft: Plan, final: Mapping[str, Signature[Any]]) -> Plan:
     return attrs.evolve(draft, first=tuple(map(complete, draft.first)), steps=steps)
 
 
-def _ended(backend: Any, uuids: Sequence[str]) -> set[str]:
+def _ended(backend: Backend, uuids: Sequence[str]) -> set[str]:
     if not uuids:
         return set()
     return {state.task_uuid for state in backend.get_states(uuids) if state is not None and state.is_completed}

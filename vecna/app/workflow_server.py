@@ -226,35 +226,32 @@ class WorkflowServer(Inspecting):
         found: dict[str, NodeState] = {}
         for start in range(0, len(uuids), _BATCH):
             page = uuids[start : start + _BATCH]
-            states: list[NodeState | None] = self._plans().get_nodes(page)
+            states = self.backend.get_nodes(page)
             found.update({uuid: state for uuid, state in zip(page, states, strict=True) if state is not None})
         return found
 
     def _leaves_of(self, uuid: str) -> Iterator[str]:
         """All tasks of the workflow that an id stands for: of a group or chain, or of a task in one."""
-        (node,) = self._plans().get_nodes([uuid])
+        (node,) = self.backend.get_nodes([uuid])
         if node is None:
             within = self.lookup.node_of(uuid)
-            (node,) = self._plans().get_nodes([within]) if within else (None,)
+            (node,) = self.backend.get_nodes([within]) if within else (None,)
         if node is not None:
             yield from self._pages(node.node.root, every=True)
 
     def _group(self, group_uuid: str) -> NodeState:
-        (found,) = self._plans().get_nodes([check_id(group_uuid, "group id")])
+        (found,) = self.backend.get_nodes([check_id(group_uuid, "group id")])
         if found is None or found.node.is_chain:
             raise UnknownTask(
                 f"no group {group_uuid} is known: it was never sent, or has expired (Config.results_expire_in)"
             )
-        return found  # type: ignore[no-any-return]  # of the backend
+        return found
 
     def _pages(self, node: str, *, every: bool) -> Iterator[str]:
         offset = 0
-        while page := self._plans().get_tasks(node, every=every, offset=offset, limit=_BATCH):
+        while page := self.backend.get_tasks(node, every=every, offset=offset, limit=_BATCH):
             yield from page
             offset += len(page)
-
-    def _plans(self) -> Any:
-        return self.backend
 
     def _end(self, queues: Iterable[str]) -> None:
         """Record the ends of what was cancelled, so that it shows and waiters wake though no worker may be there."""

@@ -4,6 +4,8 @@ from vecna.ports.backend import Backend, Listener, States, Waiting
 from vecna.ports.broker import Broker, Cancelling, Inspection, Queueing, Waiter, Wakeup
 from vecna.ports.clock import Clock
 from vecna.ports.lock import Grant, Lock
+from vecna.ports.plans import Following, NodeState, NodeStatus, Plans, Report, Reported
+from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 from vecna.ports.values import (
     Adapters,
     Answer,
@@ -28,19 +30,28 @@ __all__ = [
     "Canceling",
     "Cancelling",
     "Clock",
+    "CodeCancel",
+    "CodeCancelling",
     "DeadLetter",
     "Delivery",
     "Extension",
+    "Following",
     "Grant",
     "Inspection",
     "Lease",
     "Listener",
     "Lock",
+    "NodeState",
+    "NodeStatus",
     "Place",
+    "Plans",
     "QueueCounts",
     "Queueing",
+    "Report",
+    "Reported",
     "SettleAs",
     "Settlement",
+    "Staging",
     "Standing",
     "States",
     "Verdict",

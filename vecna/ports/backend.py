@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from vecna.domain.state import TaskState
+from vecna.ports.plans import Plans
 
 
 class States(ABC):
@@ -95,7 +96,7 @@ class Waiting(ABC):
         """A new listener; it opens its connection when first used."""
 
 
-class Backend(States, Waiting, ABC):
+class Backend(States, Waiting, Plans, ABC):
     """Where states and results are kept."""
 
     @abstractmethod
