@@ -70,13 +70,15 @@ class Doorbell:
             self._clock.wait(self._armed)
             if self._stopping:
                 return
+            self._pause.clear()  # what sets it from here on ends the next pause
+            if self._stopping:
+                return
             try:
                 self._waiting = True
                 self._waiter.wait(self._queues, self._config.poll_interval)
             except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
                 if self._stopping:
                     return
-                self._pause.clear()
                 self._clock.wait(self._pause, self._outage.failed(_SOURCE, exc, idle=True))
                 continue
             finally:

@@ -102,6 +102,7 @@ class Flusher:
     def loop(self) -> None:
         """What its thread runs."""
         while True:
+            self._wake.clear()  # what sets it from here on ends the next wait
             self._gather()
             noted = self._due_notes()
             if not self._batch and not noted and not self._deliveries.owes:
@@ -114,7 +115,6 @@ class Flusher:
                 continue
             if self._giving_up:
                 return
-            self._wake.clear()
             self._clock.wait(self._wake, pause)
 
     def _sleep(self) -> None:
@@ -124,7 +124,6 @@ class Flusher:
         if not self._ended and not self._stopping:
             self._clock.wait(self._wake, timeout)
         self._asleep = False
-        self._wake.clear()
 
     def _gather(self) -> None:
         size = sum(map(_size, self._batch))

@@ -33,8 +33,8 @@ class Outage:
         self._lost = lost
         self._lock = threading.Lock()
         self._failing: dict[str, int] = {}  # by source: how often in a row
-        self._idle: set[str] = set()  # sources that may not call for long: an outage does not last for their sake
-        self._since = 0.0
+        self._missing: set[str] = set()  # sources whose next success ends the outage
+        self._since: float | None = None  # when the broker went away; None while it is there
         #: How often someone who had failed has reached the broker again: then a pause may be cut short.
         self.recoveries = 0
         self._events: list[threading.Event] = []
@@ -58,20 +58,20 @@ class Outage:
         Returns:
             Seconds to wait before the next try.
         """
+        away = isinstance(exc, BrokerUnavailable)
         with self._lock:
-            first = not self._failing
             again = self._failing.get(source, 0)
             self._failing[source] = again + 1
-            if idle:
-                self._idle.add(source)
+            if away and not idle:
+                self._missing.add(source)
+            first = away and self._since is None
             if first:
                 self._since = self._clock.monotonic()
-        if not isinstance(exc, BrokerUnavailable) and not again:
-            log.error(f"worker {self._worker}: {source} has failed with an unexpected error", exc_info=exc)
-        elif first:
-            log.warning(f"worker {self._worker} cannot reach the broker, and goes on trying: {exc}")
         if first:
+            log.warning(f"worker {self._worker} cannot reach the broker, and goes on trying: {exc}")
             self._lost(exc)
+        elif not away and not again:
+            log.error(f"worker {self._worker}: {source} has failed with an unexpected error", exc_info=exc)
         pause = min(FIRST_PAUSE * 2.0 ** min(again, 30), LONGEST_PAUSE)
         return pause * (0.5 + self._chance.random() / 2)
 
@@ -83,12 +83,12 @@ class Outage:
             if self._failing.pop(source, None) is None:
                 return
             self.recoveries += 1
-            over = self._failing.keys() <= self._idle
-            if over:
-                self._failing.clear()
+            self._missing.discard(source)
+            since = None if self._missing else self._since
+            if since is not None:
+                self._since = None
         for event in self._events:
             event.set()
-        if over:
-            log.info(
-                f"worker {self._worker} reaches the broker again after {self._clock.monotonic() - self._since:.1f} s"
-            )
+        if since is not None:
+            seconds = self._clock.monotonic() - since
+            log.info(f"worker {self._worker} reaches the broker again after {seconds:.1f} s")

@@ -14,6 +14,8 @@ from vecna.app.worker.pace import SOON, Pace
 
 #: Seconds of waiting work for which one more thread is woken. Threads that only compute do not make each other faster.
 _WORK_PER_THREAD: Final = SOON / 2
+#: Seconds that a waiting task is not left to a thread that is about to become free.
+_WORTH_A_THREAD: Final = SOON / 10
 
 
 class Slots:
@@ -68,8 +70,11 @@ class Slots:
 
     def long_running(self, now: float) -> int:
         """How many slots are taken by what runs for longer than `SOON` already."""
-        while self._young and (self._young[0].started or now) + SOON <= now:
-            item = self._young.popleft()
+        while self._young:
+            item = self._young[0]
+            if not item.ended and item.started is not None and item.started + SOON > now:
+                break
+            self._young.popleft()
             if not item.ended:
                 item.long = True
                 self._long.append(item)
@@ -142,15 +147,17 @@ class Slots:
 
     def _wanted(self) -> int:
         """How many more threads the waiting functions are worth."""
-        work, unknown = 0.0, 0
-        for item in tuple(self._functions):  # a copy in one step: threads take from it without the lock
+        work, least = 0.0, 0
+        for item in self._functions:
             expected = self._pace.expected(item.name)
             if expected is None:
-                unknown = 1  # the thread that takes it wakes the next
+                least = 1  # the thread that takes it wakes the next
             else:
                 work += expected
-        threads = math.ceil(work / _WORK_PER_THREAD) + unknown
-        return max(1, threads) - max(0, self._active - len(self._long))
+                if expected > _WORTH_A_THREAD:
+                    least = 1
+        running = max(0, self._active - len(self._long))  # these come by before long
+        return max(math.ceil(work / _WORK_PER_THREAD) - running, least if running else 1)
 
     def _wake(self, count: int) -> int:
         """Give slots to up to `count` threads; how many of them have to be made. Under the lock."""

@@ -1,0 +1,432 @@
+"""The parts of a worker, each by itself."""
+
+import logging
+import threading
+from functools import partial
+from random import Random
+
+import pytest
+
+from tests.unit.app.worker.wiring import TestWiring
+from vecna.adapters.clock import ManualClock
+from vecna.app.delivery_values import Item
+from vecna.app.worker.flusher import MOST_BYTES, MOST_ITEMS, Flusher
+from vecna.app.worker.outage import LONGEST_PAUSE, Outage
+from vecna.app.worker.pace import Pace
+from vecna.app.worker.slots import Slots
+from vecna.app.worker.timers import Timers
+from vecna.domain.arg import TaskResult
+from vecna.domain.decide import Succeeded
+from vecna.domain.errors import BrokerUnavailable
+from vecna.domain.signature import Signature
+from vecna.domain.state import State
+
+QUEUE = "vecna_tasks"
+PATIENCE = 20.0
+
+
+# -- pace --------------------------------------------------------------------------------------------------------------
+
+
+def test_of_an_unknown_task_one_is_taken_for_each_slot():
+    pace = Pace()
+    pace.saw("q", ["new", "new"])
+
+    assert (pace.expected("new"), pace.weight("new"), pace.per_slot("q"), pace.per_slot("other")) == (None, 1, 1, 1)
+
+
+def test_of_short_tasks_ten_milliseconds_worth_are_taken():
+    pace = Pace()
+    for _ in range(10):
+        pace.learn("short", 0.001)
+        pace.learn("long", 5.0)
+    pace.saw("q", ["short"] * 10)
+    assert (pace.is_short("short"), pace.is_short("long")) == (True, False)
+    assert pace.per_slot("q") == pytest.approx(10)
+
+    pace.saw("q", ["short", "long"])
+    assert pace.per_slot("q") == pytest.approx(1 / 0.55)
+    pace.saw("q", ["long"])
+    assert pace.per_slot("q") == 1
+
+
+def test_the_average_moves_but_one_odd_run_does_not_turn_it_over():
+    pace = Pace()
+    for _ in range(200):
+        pace.learn("task", 0.0001)
+    pace.learn("task", 0.05)
+    assert pace.is_short("task")
+
+    for _ in range(100):
+        pace.learn("task", 0.05)
+    assert not pace.is_short("task")
+
+
+def test_what_had_to_be_given_back_makes_the_next_batches_smaller():
+    pace = Pace()
+    pace.learn("task", 0.0001)
+    pace.saw("q", ["task"])
+    before = pace.per_slot("q")
+    pace.took_too_much()
+    assert pace.per_slot("q") == pytest.approx(before / 2)
+
+    for _ in range(1000):
+        pace.took_enough()
+    assert pace.per_slot("q") == pytest.approx(before)
+
+
+# -- timers ------------------------------------------------------------------------------------------------------------
+
+
+def test_timers_act_in_the_order_of_their_moments():
+    sooner: list[int] = []
+    timers = Timers(lambda: sooner.append(1))
+    acted: list[str] = []
+    for moment, name in [(5, "c"), (1, "a"), (9, "d"), (1, "b")]:
+        timers.at(moment, partial(acted.append, name))
+
+    assert (len(sooner), timers.next()) == (2, 1)
+    for act in timers.take_due(5):
+        act()
+    assert (acted, timers.next()) == (["a", "b", "c"], 9)
+
+
+# -- outage ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outage(caplog) -> Outage:
+    caplog.set_level(logging.INFO, "vecna")
+    return Outage("w1", ManualClock(), Random(1), lost.append)
+
+
+lost: list[Exception] = []
+AWAY = BrokerUnavailable("away")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_lost():
+    lost.clear()
+
+
+def test_pauses_grow_to_their_limit_with_jitter(outage):
+    pauses = [outage.failed("a", AWAY) for _ in range(12)]
+
+    for number, pause in enumerate(pauses):
+        whole = min(0.1 * 2**number, LONGEST_PAUSE)
+        assert whole / 2 <= pause <= whole
+    outage.ok("a")
+    assert outage.failed("a", AWAY) <= 0.1
+
+
+def test_an_outage_has_one_line_and_its_end_one_however_many_notice(outage, caplog):
+    for source in ("a", "b", "a"):
+        outage.failed(source, AWAY)
+    outage.failed("late", AWAY, idle=True)
+    outage.ok("a")
+    assert len(caplog.records) == 1
+    outage.ok("b")
+    outage.ok("late")
+
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert lost == [AWAY]
+
+
+def test_who_waits_out_a_pause_is_woken_by_who_gets_through(outage):
+    event = threading.Event()
+    outage.wakes(event)
+    outage.failed("a", AWAY)
+    outage.failed("b", AWAY)
+    outage.ok("unconcerned")
+    assert (event.is_set(), outage.recoveries) == (False, 0)
+
+    outage.ok("b")
+
+    assert (event.is_set(), outage.recoveries, outage.is_failing("a")) == (True, 1, True)
+
+
+def test_a_fault_is_logged_once_with_its_traceback_and_is_no_outage(outage, caplog):
+    for _ in range(3):
+        outage.failed("a", ValueError("fault"))
+    outage.failed("b", AWAY)
+    outage.ok("b")
+
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "INFO"]
+    assert lost == [AWAY]
+
+
+# -- slots -------------------------------------------------------------------------------------------------------------
+
+
+class Crew:
+    """Slots whose runs end when the test says so."""
+
+    def __init__(self, wiring: TestWiring, limit: int, most_threads: int = 100) -> None:
+        async def coroutine():
+            pass
+
+        wiring.registry.add("function", lambda: None, {})
+        wiring.registry.add("coroutine", coroutine, {})
+        self._wiring = wiring
+        self._deliveries = wiring.deliveries()
+        self.pace = Pace()
+        self.started: list[Item] = []
+        self.changed = threading.Condition()
+        self.running: dict[str, threading.Event] = {}
+        self.slots = Slots(limit, most_threads, self.pace, self._run, self.started.extend, "w1")
+
+    def items(self, name: str, count: int) -> list[Item]:
+        self._wiring.send(*[Signature(name) for _ in range(count)])
+        runnable, _ = self._deliveries.admit(self._deliveries.lease(QUEUE, count))
+        return runnable
+
+    def _run(self, item: Item) -> None:
+        event = threading.Event()
+        with self.changed:
+            self.running[item.uuid] = event
+            self.changed.notify_all()
+        assert event.wait(PATIENCE)
+        with self.changed:
+            del self.running[item.uuid]
+            self.changed.notify_all()
+
+    def until(self, running: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.running) == running, PATIENCE), len(self.running)
+
+    def end(self, *items: Item) -> None:
+        for item in items:
+            self.running[item.uuid].set()
+
+
+@pytest.fixture
+def wiring() -> TestWiring:
+    return TestWiring.make()
+
+
+def test_threads_grow_on_demand_up_to_the_limit_and_are_used_again(wiring):
+    crew = Crew(wiring, limit=3)
+    first = crew.items("function", 2)
+    crew.slots.put(first)
+    crew.until(running=2)
+    more = crew.items("function", 4)
+    crew.slots.put(more)
+    crew.until(running=3)
+    crew.end(*first)
+    crew.until(running=3)
+    assert crew.slots._threads == 3
+    threads = [thread for thread in threading.enumerate() if thread.name == "vecna-w1-tasks"]
+
+    for item in more:
+        with crew.changed:
+            assert crew.changed.wait_for(partial(crew.running.__contains__, item.uuid), PATIENCE)
+        crew.end(item)
+    crew.until(running=0)
+    crew.slots.stop()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_a_batch_of_known_short_tasks_wakes_no_more_threads_than_it_is_worth(wiring):
+    crew = Crew(wiring, limit=10)
+    for _ in range(20):
+        crew.pace.learn("function", 0.0001)
+
+    crew.slots.put(crew.items("function", 30))
+    crew.until(running=1)
+
+    assert crew.slots._threads == 1
+    crew.slots.poke()  # they should have been through by now
+    crew.until(running=10)
+    crew.slots.take_late(float("inf"))
+    for uuid in list(crew.running):
+        crew.running[uuid].set()
+    crew.slots.stop()
+
+
+def test_functions_and_coroutines_share_the_slots(wiring):
+    crew = Crew(wiring, limit=2)
+    coroutines = crew.items("coroutine", 3)
+    crew.slots.put(coroutines)
+    assert crew.started == coroutines[:2]
+    functions = crew.items("function", 1)
+    crew.slots.put(functions)
+    assert crew.running == {}
+
+    assert crew.slots.coroutines_ended(1) == []  # the function's turn: neither kind may starve the other
+    crew.until(running=1)
+    crew.end(*functions)
+    crew.until(running=0)
+    with crew.changed:
+        assert crew.changed.wait_for(lambda: crew.started == coroutines, PATIENCE)
+    crew.slots.stop()
+
+
+def test_without_a_limit_all_coroutines_start_and_functions_have_the_threads(wiring):
+    crew = Crew(wiring, limit=0, most_threads=2)
+    crew.slots.put(crew.items("coroutine", 50))
+    crew.slots.put(crew.items("function", 3))
+
+    crew.until(running=2)
+
+    assert len(crew.started) == 50
+    crew.slots.take_late(float("inf"))
+    for uuid in list(crew.running):
+        crew.running[uuid].set()
+    crew.slots.stop()
+
+
+def test_what_waits_for_too_long_is_taken_out_in_its_order(wiring):
+    crew = Crew(wiring, limit=1)
+    items = crew.items("function", 4)
+    for number, item in enumerate(items):
+        item.since = float(number)
+    crew.slots.put(items)
+    crew.until(running=1)
+
+    assert crew.slots.oldest() == 1.0
+    assert crew.slots.take_late(2.0) == items[1:3]
+    assert crew.slots.oldest() == 3.0
+    assert crew.slots.take_late(9.0) == items[3:]
+    crew.end(items[0])
+    crew.slots.stop()
+
+
+def test_a_run_counts_as_long_until_it_has_ended(wiring):
+    crew = Crew(wiring, limit=4)
+    items = crew.items("function", 3)
+    for moment, item in zip([0.0, 0.005, 1.0], items, strict=True):
+        item.started = moment
+        crew.slots.started(item)
+    items[1].ended = True
+
+    assert crew.slots.long_running(0.009) == 0
+    assert crew.slots.long_running(0.5) == 1
+    assert [item.long for item in items] == [True, False, False]
+    items[0].ended = True
+    assert crew.slots.long_running(0.5) == 0
+    assert crew.slots.long_running(2.0) == 1
+
+
+# -- flusher -----------------------------------------------------------------------------------------------------------
+
+
+class Flushing:
+    """A flusher in a thread of the test."""
+
+    def __init__(self, wiring: TestWiring) -> None:
+        wiring.registry.add("seven", lambda: 7, {})
+        self.wiring = wiring
+        self.deliveries = wiring.deliveries()
+        self.outage = Outage("w1", wiring.clock, Random(1), lost.append)
+        self.over: list[Item] = []
+        self.flusher = Flusher(self.deliveries, self.outage, wiring.clock, self.over.extend)
+        self._thread = threading.Thread(target=self.flusher.loop, daemon=True)
+
+    def items(self, count: int) -> list[Item]:
+        self.wiring.send(*[Signature("seven") for _ in range(count)])
+        runnable, _ = self.deliveries.admit(self.deliveries.lease(QUEUE, count))
+        return runnable
+
+    def run(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.flusher.stop()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def flushing(wiring) -> Flushing:
+    return Flushing(wiring)
+
+
+def test_what_gathers_goes_in_one_flush_of_bounded_size(flushing):
+    items = flushing.items(MOST_ITEMS + 100)
+    for item in items:
+        flushing.deliveries.run(item)
+    flushing.flusher.extend(items[1:])
+    flushing.flusher.add(items[0])
+
+    flushing.run()
+    flushing.stop()
+
+    assert flushing.over == [*items[1:], items[0]]
+    assert flushing.wiring.backend.calls.count("put_states") == 2
+    assert flushing.deliveries.held == 0
+
+
+def test_a_flush_of_large_results_is_cut_by_their_size(flushing):
+    items = flushing.items(10)
+    large = Succeeded((TaskResult("string", "x" * (MOST_BYTES // 4)),))
+    for item in items:
+        item.complete(large, None, flushing.wiring.clock.now())
+    flushing.flusher.extend(items)
+
+    flushing.run()
+    flushing.stop()
+
+    assert flushing.wiring.backend.calls.count("put_states") == 3
+
+
+def test_states_on_the_way_are_held_back_and_left_out_when_the_end_comes_first(flushing):
+    slow, quick, waiting = flushing.items(3)
+    clock, flusher = flushing.wiring.clock, flushing.flusher
+    for item in (slow, quick, waiting):
+        item.since = clock.monotonic()
+    flusher.expect([slow, quick, waiting])
+    assert flusher.next_note() == pytest.approx(clock.monotonic() + 0.010)
+    flushing.deliveries.run(quick)
+    slow.started, slow.started_at = clock.monotonic(), clock.now()
+    clock.advance(0.010)
+    flusher.add(quick)
+
+    flushing.run()
+    flushing.stop()
+
+    assert flusher.next_note() is None
+    assert flushing.wiring.states(slow.uuid, quick.uuid, waiting.uuid) == [State.STARTED, State.SUCCESS, State.RECEIVED]
+    assert flushing.wiring.backend.calls.count("put_states") == 1
+
+
+def test_what_could_not_be_flushed_is_kept_and_tried_again(flushing):
+    items = flushing.items(3)
+    for item in items:
+        flushing.deliveries.run(item)
+    flushing.wiring.backend.down = True
+    flushing.flusher.extend(items)
+    flushing.run()
+    flushing.wiring.until(lambda: flushing.wiring.backend.calls.count("put_states") == 1)
+    flushing.wiring.backend.down = False
+    flushing.wiring.clock.advance(1)
+    flushing.stop()
+
+    assert flushing.over == items
+    assert lost != []
+
+
+def test_a_flusher_that_gives_up_ends_without_the_broker(flushing):
+    (item,) = flushing.items(1)
+    flushing.deliveries.run(item)
+    flushing.wiring.backend.down = True
+    flushing.flusher.add(item)
+    flushing.flusher.stop(give_up=True)
+
+    flushing.run()
+    flushing.stop()
+
+    assert (flushing.over, flushing.deliveries.held) == ([], 1)
+
+
+def test_an_item_handed_over_twice_is_finished_once(flushing):
+    (item,) = flushing.items(1)
+    flushing.deliveries.run(item)
+    flushing.flusher.add(item)
+    flushing.flusher.add(item)
+    flushing.run()
+    flushing.stop()
+
+    assert flushing.over == [item]
+    assert flushing.wiring.broker.calls.count("settle") == 1
