@@ -95,6 +95,10 @@ class ScheduleRecord:
         )
         if self.has_same_rhythm(new):
             return attrs.evolve(kept, anchor=self.anchor, next_fire_at=self.next_fire_at)
+        if self.last_fire_at is not None and kept.next_fire_at <= self.last_fire_at:
+            # It was reckoned before this occurrence was fired, which is not to be fired again.
+            following = kept.rhythm.next_after(self.last_fire_at, kept.anchor)
+            return kept if following is None else attrs.evolve(kept, next_fire_at=following)
         return kept
 
     def to_json(self) -> bytes:

@@ -33,7 +33,8 @@ class FireCall:
         code: the schedule.
         version: of it, as it was read.
         due: its `next_fire_at`, as it was read.
-        following: what becomes its `next_fire_at`; None: it was the last, and the schedule is removed.
+        following: what becomes its `next_fire_at`; None: it was the last, and the schedule is removed. The same as
+            `due`: an extra occurrence; by its `uuid` a repeated call is known, which is FIRED and adds nothing.
         occurred_at: when the occurrence was due; None: none is sent.
         uuid: the id under which the occurrence can be followed; "" if none is sent.
         messages: what is enqueued; for any queue.
@@ -76,11 +77,12 @@ class Schedules(ABC):
 
         Args:
             record: what to store.
-            began_at: when, by the store's clock (`due_schedules().now`), the caller began; a schedule that was removed
-                after that is not stored again. None: store it in any case.
+            began_at: when, by the store's clock (`due_schedules(0).now`), the caller began; a schedule that was removed
+                after that, by hand or with its last occurrence, is not stored again. None: store it in any case.
 
         Returns:
-            What stands now; None if it was removed meanwhile.
+            What stands now; None if it was removed meanwhile. Under a code that was removed before, its `version` is
+            larger than the one then: a firing of what was removed does not hit it.
         """
 
     @abstractmethod
@@ -93,7 +95,10 @@ class Schedules(ABC):
 
     @abstractmethod
     def due_schedules(self, limit: int = 100) -> DueSchedules:
-        """Schedules that are due, at most `limit`; O(log n) each. With `limit` 0: only the times."""
+        """Schedules that are due, at most `limit`; O(log n) each. One that cannot be read is left out.
+
+        With `limit` 0 only the times; `now` is then later than every removal so far, even if the clock stands still.
+        """
 
     @abstractmethod
     def fire(self, calls: Sequence[FireCall]) -> list[Fired]:
@@ -104,13 +109,22 @@ class Schedules(ABC):
 
     @abstractmethod
     def pause_schedule(self, code: str, *, paused: bool, following: dt.datetime | None = None) -> ScheduleRecord | None:
-        """Pause, or resume with a new `next_fire_at`; what stands now, None if there is none."""
+        """Pause or resume a schedule; nothing changes if it is paused, or not, already.
+
+        Args:
+            code: the schedule.
+            paused: whether to pause it.
+            following: resumed: its new `next_fire_at`, unless the one that it has is later.
+
+        Returns:
+            What stands now; None if there is none.
+        """
 
     @abstractmethod
     def remove_schedule(self, code: str) -> bool:
         """Remove a schedule; no firing and no registration that began before can bring it back. Whether it was there.
 
-        What it has fired is left alone. The memory of the removal is kept for at least a day.
+        What it has fired is left alone. Removals are remembered for a day, the latest 100,000 of them.
         """
 
     @abstractmethod

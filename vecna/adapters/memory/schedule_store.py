@@ -6,12 +6,16 @@ import datetime as dt
 from collections import OrderedDict, deque
 from typing import Final
 
+import attrs
+
 from vecna.adapters.memory.agenda import Agenda
 from vecna.domain.message import Message
 from vecna.domain.schedule import ScheduleRecord
 
-#: How long a removal is remembered.
+#: How long a removal is remembered, and how many at most: no call that is under way is that old.
 _MEMORY_OF_REMOVALS: Final = dt.timedelta(days=1)
+_MOST_REMOVALS: Final = 100_000
+_TICK: Final = dt.timedelta(microseconds=1)
 
 
 class ScheduleStore:
@@ -20,13 +24,24 @@ class ScheduleStore:
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
         self.due: Agenda[str] = Agenda()  # those that are not paused
-        self.removed: OrderedDict[str, dt.datetime] = OrderedDict()
+        self.removed: OrderedDict[str, tuple[dt.datetime, int]] = OrderedDict()  # when, and the version; oldest first
         self.outbox: deque[tuple[Message, dt.datetime]] = deque()  # what was fired, since when
 
     def read(self, code: str) -> ScheduleRecord | None:
         """The schedule under a code."""
         record = self.records.get(code)
         return None if record is None else ScheduleRecord.from_json(record)
+
+    def put(self, record: ScheduleRecord, began_at: dt.datetime | None) -> ScheduleRecord | None:
+        """Store a schedule as `Schedules.put_schedule` says."""
+        removed_at, version = self.removed.get(record.code, (None, 0))
+        if began_at is not None and removed_at is not None and removed_at >= began_at:
+            return None
+        stands = self.read(record.code)
+        if stands is not None:
+            return self.write(stands.replaced_by(record))
+        # Versions go on over a removal: a firing that was decided before it must not hit what came after.
+        return self.write(attrs.evolve(record, version=max(record.version, version + 1)))
 
     def write(self, record: ScheduleRecord) -> ScheduleRecord:
         """Store a schedule in place of what stands under its code."""
@@ -37,11 +52,23 @@ class ScheduleStore:
             self.due.put(record.code, record.next_fire_at)
         return record
 
+    def after_removals(self, now: dt.datetime) -> dt.datetime:
+        """`now`, or if need be later: an instant after all removals so far, even if the clock stands still."""
+        if not self.removed:
+            return now
+        newest, _ = self.removed[next(reversed(self.removed))]
+        return max(now, newest + _TICK)
+
     def remove(self, code: str, now: dt.datetime) -> bool:
         """Remove a schedule, and remember it."""
-        self.removed[code] = now
+        stands = self.read(code)
+        _, version = self.removed.get(code, (None, 0))
+        now = self.after_removals(now)
+        self.removed[code] = (now, version if stands is None else stands.version)
         self.removed.move_to_end(code)
-        while now - next(iter(self.removed.values())) > _MEMORY_OF_REMOVALS:
+        oldest, _ = next(iter(self.removed.values()))
+        while now - oldest > _MEMORY_OF_REMOVALS or len(self.removed) > _MOST_REMOVALS:
             self.removed.popitem(last=False)
+            oldest, _ = next(iter(self.removed.values()))
         self.due.discard(code)
         return self.records.pop(code, None) is not None

@@ -33,13 +33,10 @@ class MemorySchedules(Schedules):
     def put_schedule(self, record: ScheduleRecord, began_at: dt.datetime | None = None) -> ScheduleRecord | None:
         """See `vecna.ports.Schedules`."""
         check_id(record.code, "code")
-        kept = self._schedules
+        if record.last_uuid:
+            check_id(record.last_uuid, "task id")
         with self._queues.lock:
-            removed_at = kept.removed.get(record.code)
-            if began_at is not None and removed_at is not None and removed_at >= began_at:
-                return None
-            stands = kept.read(record.code)
-            return kept.write(record if stands is None else stands.replaced_by(record))
+            return self._schedules.put(record, began_at)
 
     def get_schedules(self, codes: Sequence[str]) -> list[ScheduleRecord | None]:
         """See `vecna.ports.Schedules`."""
@@ -68,12 +65,15 @@ class MemorySchedules(Schedules):
             codes = list(itertools.islice(kept.due.until(now), limit + 1))
             following = codes[limit] if len(codes) > limit else kept.due.after(now)
             records = [record for code in codes[:limit] if (record := kept.read(code)) is not None]
-            return DueSchedules(tuple(records), now, None if following is None else kept.due[following])
+            next_due = None if following is None else kept.due[following]
+            return DueSchedules(tuple(records), now if limit else kept.after_removals(now), next_due)
 
     def fire(self, calls: Sequence[FireCall]) -> list[Fired]:
         """See `vecna.ports.Schedules`."""
         for call in calls:
             check_id(call.code, "code")
+            if call.uuid:
+                check_id(call.uuid, "task id")
             for message in call.messages:
                 check_message(message)
         with self._queues.lock:
@@ -87,10 +87,10 @@ class MemorySchedules(Schedules):
             return Fired.LOST
         if call.following is not None and call.following <= now and not call.may_be_past:
             return Fired.STALE
+        if call.following == call.due and call.uuid and call.uuid == record.last_uuid:
+            return Fired.FIRED  # the same call again: an extra occurrence leaves the due time as it is
         if call.following is None:
-            # Not a removal by hand: the same schedule may be sent again at once.
-            kept.records.pop(call.code)
-            kept.due.discard(call.code)
+            kept.remove(call.code, now)
         else:
             kept.write(
                 attrs.evolve(
@@ -109,11 +109,12 @@ class MemorySchedules(Schedules):
         check_id(code, "code")
         with self._queues.lock:
             record = self._schedules.read(code)
-            if record is None:
-                return None
-            return self._schedules.write(
-                attrs.evolve(record, paused=paused, next_fire_at=following or record.next_fire_at)
-            )
+            if record is None or record.paused == paused:
+                return record
+            due = record.next_fire_at
+            if not paused and following is not None:
+                due = max(due, following)  # what was due before may have been fired
+            return self._schedules.write(attrs.evolve(record, paused=paused, next_fire_at=due))
 
     def remove_schedule(self, code: str) -> bool:
         """See `vecna.ports.Schedules`."""
