@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from vecna.adapters.redis import keys, scripts, wire
 from vecna.adapters.redis.connections import IMPATIENT, Connections
-from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, RedisStaging, check_message, chunks
+from vecna.adapters.redis.outbox import carry
+from vecna.adapters.redis.schedules import RedisSchedules
+from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, check_message, chunks
 from vecna.adapters.redis.waiter import RedisWaiter
-from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.ports.broker import Broker, Waiter
@@ -24,7 +25,7 @@ _CANCELINGS: Final = {"c": Canceling.CANCELED, "r": Canceling.RUNNING, "u": Canc
 _KINDS: Final = {SettleAs.DONE: "D", SettleAs.RETRY: "R", SettleAs.RETURN: "B", SettleAs.DEAD: "X"}
 
 
-class RedisBroker(RedisStaging, Broker):
+class RedisBroker(RedisSchedules, Broker):
     """Keeps messages in Redis.
 
     Args:
@@ -119,22 +120,8 @@ class RedisBroker(RedisStaging, Broker):
     def relay(self, queue: str, limit: int = 500) -> int:
         """See `vecna.ports.Queueing`."""
         check_id(queue, "queue name")
-        epoch, *waiting = self._run(scripts.OUTBOX_READ, queue, min(limit, CHUNK), CHUNK_BYTES, patience=IMPATIENT)
-        arrived: list[Any] = []
-        failed: BrokerUnavailable | None = None
-        for name, entries in zip(waiting[::2], waiting[1::2], strict=True):
-            target = name.decode()
-            args = (wire.now_argument(self._connections.clock), target, queue, epoch, *entries)
-            try:
-                cursor = self._connections.run(scripts.ACCEPT, self._with_registry(target), args, patience=IMPATIENT)
-            except BrokerUnavailable as exc:
-                failed = exc  # its node may be down, those of other targets need not
-            else:
-                arrived += (target, cursor)
-        left: int = self._run(scripts.OUTBOX_DROP, queue, epoch, *arrived, patience=IMPATIENT) if waiting else 0
-        if failed is not None:
-            raise failed
-        return left
+        key = keys.queue(self._namespace, queue)
+        return carry(self._connections, key, queue, self._with_registry, limit)
 
     # -- Wakeup ------------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,20 @@ QUEUE_KEYS: Final = (
     "code:",
 )
 
+#: What the names of the keys of schedules end with; `outbox:` goes on with a queue.
+SCHEDULE_KEYS: Final = (
+    "heads",
+    "records",
+    "due",
+    "paused",
+    "removed",
+    "versions",
+    "meta",
+    "sent",
+    "outbox:",
+    "outboxes",
+)
+
 _WEIGHTS: Final = (1, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 
 
@@ -88,6 +102,11 @@ def node(namespace: str, uuid: str) -> str:
 def uncommitted(namespace: str, number: int) -> str:
     """The index of workflows that are not known to be sent as a whole, in one bucket."""
     return f"{namespace}:w:{{{number}}}:uncommitted"
+
+
+def schedules(namespace: str) -> str:
+    """What all keys of schedules begin with: what falls due together is fired together, so they share a slot."""
+    return f"{namespace}:s:{{{namespace}}}"
 
 
 def ends(namespace: str) -> str:

@@ -36,9 +36,22 @@ def instant(ms: float | bytes) -> dt.datetime:
         return _LAST
 
 
+def microseconds(instant: dt.datetime) -> int:
+    """Microseconds since 1970."""
+    return (instant - EPOCH) // _MICROSECOND
+
+
+def instant_of(microseconds: int) -> dt.datetime:
+    """The instant that so many microseconds since 1970 are; beyond the last there is, that one."""
+    try:
+        return EPOCH + dt.timedelta(microseconds=microseconds)
+    except OverflowError:
+        return _LAST
+
+
 def now_argument(clock: Clock) -> int:
     """What scripts take for now: 0, the server's own time, or a virtual clock's, in microseconds."""
-    return (clock.now() - EPOCH) // _MICROSECOND if clock.virtual else 0
+    return microseconds(clock.now()) if clock.virtual else 0
 
 
 def mark(message: Message) -> str:
