@@ -5,6 +5,7 @@ from vecna.ports.broker import Broker, Cancelling, Inspection, Queueing, Waiter,
 from vecna.ports.clock import Clock
 from vecna.ports.lock import Grant, Lock
 from vecna.ports.plans import Following, NodeState, NodeStatus, Plans, Report, Reported
+from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 from vecna.ports.values import (
     Adapters,
@@ -34,7 +35,10 @@ __all__ = [
     "CodeCancelling",
     "DeadLetter",
     "Delivery",
+    "DueSchedules",
     "Extension",
+    "FireCall",
+    "Fired",
     "Following",
     "Grant",
     "Inspection",
@@ -49,6 +53,7 @@ __all__ = [
     "Queueing",
     "Report",
     "Reported",
+    "Schedules",
     "SettleAs",
     "Settlement",
     "Staging",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
+from vecna.ports.schedules import Schedules
 from vecna.ports.staging import CodeCancelling, Staging
 from vecna.ports.values import Answer, Canceling, DeadLetter, Extension, Lease, Place, QueueCounts, Settlement
 
@@ -181,7 +182,7 @@ class Cancelling(ABC):
         """
 
 
-class Broker(Queueing, Wakeup, Inspection, Cancelling, Staging, CodeCancelling, ABC):
+class Broker(Queueing, Wakeup, Inspection, Cancelling, Staging, CodeCancelling, Schedules, ABC):
     """Where messages are kept."""
 
     @abstractmethod
