@@ -156,11 +156,10 @@ def decode_object(message: bytes | str, limit: int | None = MAX_MESSAGE) -> dict
     Raises:
         InvalidSignature: too large, not JSON, or not an object.
     """
-    if not isinstance(message, bytes | bytearray | str | memoryview):
-        raise InvalidSignature(f"a message is bytes or str, not {type(message).__name__}")
+    size = len(message) if type(message) is bytes else _size(message)
+    if limit is not None and size > limit:
+        raise InvalidSignature(f"a message of {size} bytes is too large: at most {limit}")
     try:
-        if limit is not None:
-            _check_size(message, limit)
         plain = _decode_json(message)
     except RecursionError:
         raise InvalidSignature(f"the message is nested deeper than {MAX_DEPTH}") from None
@@ -171,12 +170,14 @@ def decode_object(message: bytes | str, limit: int | None = MAX_MESSAGE) -> dict
     return plain
 
 
-def _check_size(message: bytes | str | memoryview, limit: int) -> None:
-    size = message.nbytes if isinstance(message, memoryview) else len(message)
-    if size <= limit < 4 * size and isinstance(message, str):  # characters are not bytes
-        size = len(message.encode())
-    if size > limit:
-        raise InvalidSignature(f"a message of {size} bytes is too large: at most {limit}")
+def _size(message: object) -> int:
+    if isinstance(message, str):
+        return len(message) if message.isascii() else len(message.encode(errors="replace"))
+    if isinstance(message, bytes | bytearray):
+        return len(message)
+    if isinstance(message, memoryview):
+        return message.nbytes
+    raise InvalidSignature(f"a message is bytes or str, not {type(message).__name__}")
 
 
 def _read_args(plain: object, _: int) -> list[Arg]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from vecna.domain.arg import Arg
 from vecna.domain.errors import InvalidArgument, InvalidSignature
+from vecna.domain.ids import check_id
 from vecna.domain.position import MAX_PLACE
 from vecna.domain.shown import quoted, shown
 from vecna.domain.values import MAX_COUNT, check_text, to_plain
@@ -98,14 +99,25 @@ def place_count(value: object) -> int:
     return value
 
 
+def optional_id(value: object, what: str) -> str:
+    """An id, or "" for none.
+
+    Raises:
+        InvalidSignature: something else.
+    """
+    return "" if type(value) is str and not value else check_id(value, what, InvalidSignature)
+
+
 def text(value: object, what: str) -> str:
     """A text that may be empty.
 
     Raises:
         InvalidSignature: something else, or not valid Unicode.
     """
-    if not isinstance(value, str):
-        raise InvalidSignature(f"{what} is a text, not {shown(value)}")
-    plain = str.__str__(value)
-    check_text(plain, what, InvalidSignature)
-    return plain
+    if type(value) is not str:
+        if not isinstance(value, str):
+            raise InvalidSignature(f"{what} is a text, not {shown(value)}")
+        value = str.__str__(value)
+    if not value.isascii():
+        check_text(value, what, InvalidSignature)
+    return value

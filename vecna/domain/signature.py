@@ -15,7 +15,7 @@ from vecna.domain.errors import InvalidSignature
 from vecna.domain.ids import check_id, new_id
 from vecna.domain.in_force import OptionsInForce
 from vecna.domain.options import Options, check_options
-from vecna.domain.parts import EMPTY, arguments, header_fields, keywords, place_count, task_name, text
+from vecna.domain.parts import EMPTY, arguments, header_fields, keywords, optional_id, place_count, task_name, text
 from vecna.domain.position import Position
 from vecna.domain.shown import shown
 from vecna.domain.values import MAX_COUNT, MAX_DEPTH
@@ -23,7 +23,7 @@ from vecna.domain.values import MAX_COUNT, MAX_DEPTH
 if TYPE_CHECKING:
     from vecna.domain.workflow import Chain, Link
 
-R = TypeVar("R", default=Any)
+R = TypeVar("R", default=Any, covariant=True)  # noqa: PLC0105  # as the interface calls it
 #: Whether the uuid never left this process, for all copies under it. This one: it has, or came from elsewhere.
 _SENT: Final = [False]
 
@@ -138,11 +138,11 @@ class Signature(_Fields, Generic[R]):
         fields.headers = EMPTY if headers is EMPTY else header_fields(headers)
         fields.on_success = following
         fields.on_error = failing
-        fields.code = own if code is None or code == "" else check_id(code, "code", InvalidSignature)
-        fields.group_uuid = "" if group_uuid == "" else check_id(group_uuid, "group id", InvalidSignature)
+        fields.code = own if code is None else optional_id(code, "code") or own
+        fields.group_uuid = optional_id(group_uuid, "group id")
         fields.group_task_count = place_count(group_task_count)
         fields.chord_callback = chord_callback
-        fields.spec = "" if spec == "" else text(spec, "spec")
+        fields.spec = text(spec, "spec")
         fields.position = position
         fields.set_options = MappingProxyType(check_options(options)) if options else EMPTY
         fields.depth = _depth(own, below) if below else 0

@@ -1,6 +1,7 @@
 """Values that hypothesis draws: everything that a signature can be made of."""
 
 import datetime as dt
+import functools
 import math
 import string
 from typing import Any
@@ -163,15 +164,8 @@ few_options = st.lists(st.sampled_from(sorted(OPTION_VALUES)), max_size=3).flatm
 positions = st.builds(Position, st.just("") | ids, st.integers(0, 10_000), st.just("") | ids)
 
 
-def _signature(fields: dict[str, Any], chosen: dict[str, Any]) -> Signature:
-    below = [*fields.get("on_success", []), *fields.get("on_error", []), *filter(None, [fields.get("chord_callback")])]
-    while fields["uuid"] in {signature.uuid for signature in below}:
-        fields["uuid"] = f"{fields['uuid'][:190]}.1"
-    return Signature(**fields, **chosen)
-
-
-def signatures(depth: int = 2) -> st.SearchStrategy[Signature]:
-    """Any signature, with callbacks nested up to `depth`."""
+@functools.cache
+def _fields(depth: int) -> st.SearchStrategy[dict[str, Any]]:
     parts: dict[str, st.SearchStrategy[Any]] = {
         "args": st.lists(arguments, max_size=3),
         "kwargs": st.dictionaries(texts, arguments, max_size=2),
@@ -184,13 +178,19 @@ def signatures(depth: int = 2) -> st.SearchStrategy[Signature]:
     }
     if depth:
         below = signatures(depth - 1)
-        parts |= {
-            "on_success": st.lists(below, max_size=2, unique_by=lambda signature: signature.uuid),
-            "on_error": st.lists(below, max_size=1),
-            "chord_callback": below,
-        }
-    fields = st.fixed_dictionaries({"name": names, "uuid": ids}, optional=parts)
-    return st.builds(_signature, fields, few_options)
+        parts |= {"on_success": st.lists(below, max_size=2), "on_error": below, "chord_callback": below}
+    return st.fixed_dictionaries({"name": names, "uuid": ids}, optional=parts)
+
+
+@st.composite
+def signatures(draw: st.DrawFn, depth: int = 2) -> Signature:
+    """Any signature, with callbacks nested up to `depth`."""
+    fields = draw(_fields(depth))
+    below = [*fields.get("on_success", []), fields.get("on_error"), fields.get("chord_callback")]
+    taken = {signature.uuid for signature in below if signature is not None}
+    if fields["uuid"] in taken:
+        fields["uuid"] = next(uuid for uuid in map(str, range(len(taken) + 1)) if uuid not in taken)
+    return Signature(**fields, **draw(few_options))
 
 
 def exact(value: object) -> object:

@@ -16,7 +16,7 @@ from vecna.domain.retry import Exponential, Fibonacci
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_COUNT, MAX_DEPTH
 
-few = settings(max_examples=max(10, settings().max_examples // 2))
+few = settings(max_examples=max(10, settings().max_examples // 3))
 NOON = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 KEYS = (
     "UUID", "ID", "Name", "Args", "Kwargs", "Headers", "OnSuccess", "OnError", "Code", "GroupUUID", "GroupID",
