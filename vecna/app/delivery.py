@@ -18,6 +18,7 @@ from vecna.app.delivery_admit import Admission, read
 from vecna.app.delivery_finish import Finisher
 from vecna.app.delivery_run import RunHooks, Runner
 from vecna.app.delivery_values import CANCELED, LOST, Batch, Hold, Item, Returned, Wiring
+from vecna.app.launchers import RESERVED
 from vecna.domain.ids import new_id
 from vecna.domain.state import State, TaskState
 from vecna.ports.values import Answer, Extension
@@ -106,11 +107,12 @@ class Deliveries:
             verdicts_only=call.verdicts_only,
         )
         call.answered = True
-        now = self._clock.monotonic()
+        # Counted from before the call: a little early costs one more look, late is late.
         due = None if lease.next_due is None else now + (lease.next_due - lease.now).total_seconds()
         if not lease.deliveries:
             return Batch((), lease.now, due, lease.more)
         # The lease may be as old as the first attempt of this call.
+        now = self._clock.monotonic()
         hold = Hold(queue, lease.token, call.started + config.lease * (1 - _MARGIN))
         items = tuple([read(delivery, hold, now) for delivery in lease.deliveries])
         hold.items.update({item.uuid: item for item in items})
@@ -162,6 +164,8 @@ class Deliveries:
         states: list[TaskState] = []
         for item in items:
             if item.over or item.outcome is not None or item.decision is not None or item.hold.lost:
+                continue
+            if item.name in RESERVED:  # no end of it is recorded either
                 continue
             item.noted = State.RECEIVED  # before the look: a start after the look sees it, and has it noted again
             if item.started is not None:

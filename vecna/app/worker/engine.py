@@ -19,6 +19,7 @@ from vecna.app.worker.intake import Intake
 from vecna.app.worker.loop import CoroutineLoop
 from vecna.app.worker.outage import Outage
 from vecna.app.worker.pace import Pace
+from vecna.app.worker.scheduling import Scheduling
 from vecna.app.worker.slots import Slots
 from vecna.app.worker.sweeper import Sweeper
 from vecna.domain.signature import Signature
@@ -94,10 +95,12 @@ class Engine:
         )
         self._doorbell = Doorbell(wiring.broker.waiter(), queues, config, clock, self._outage, self._intake.ring)
         self._sweeper = Sweeper(wiring, name, queues, self._outage, self._report)
+        self._scheduling = Scheduling(wiring, self._outage)
         loops = {
             "flusher": self._flusher.loop,
             "heartbeat": self._heartbeat.loop,
             "sweeper": self._sweeper.loop,
+            "schedules": self._scheduling.loop,
             "doorbell": self._doorbell.loop,
             "intake": self._intake.loop,
         }
@@ -134,7 +137,8 @@ class Engine:
         self._intake.stop()
         self._doorbell.stop()
         self._sweeper.stop()
-        for part in ("intake", "doorbell", "sweeper"):
+        self._scheduling.stop()
+        for part in ("intake", "doorbell", "sweeper", "schedules"):
             self._threads[part].join(_LAST_CALLS)
         self._slots.stop()
         self._loop.stop(_LAST_CALLS)

@@ -27,7 +27,7 @@ PATIENCE: Final = 0.050
 #: Seconds until a pre-consume handler that has refused is asked again.
 REFUSED: Final = 0.5
 #: Seconds: timers are no finer, so that a moment that rounds down does not spin.
-_TICK: Final = 0.001
+_TICK: Final = 0.0005
 _SOURCE: Final = "taking work"
 
 
