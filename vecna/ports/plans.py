@@ -106,7 +106,7 @@ class Plans(ABC):
 
     @abstractmethod
     def uncommitted(self, age: dt.timedelta, limit: int) -> list[str]:
-        """Roots of plans that were stored at least `age` ago and never committed, oldest first: their sender died."""
+        """Roots of plans stored at least `age` ago, neither committed nor released, oldest first: their sender died."""
 
     @abstractmethod
     def get_nodes(self, uuids: Sequence[str]) -> list[NodeState | None]:

@@ -223,6 +223,7 @@ class MemoryPlans(Plans):
             self._plans.expire(now)
             if root not in self._plans.nodes or root in self._plans.expiry:
                 return
+            self._plans.uncommitted.pop(root, None)  # who has given it up need not find it again
             if keep <= dt.timedelta(0):
                 self._plans.drop(root)
             else:
