@@ -40,6 +40,7 @@ class RedisListener(Listener):
         self._lost: Exception | None = None  # why there is no line, until a poll has told
         self._read_at = 0.0  # when something was last read, by the clock's monotonic reading
         self._asked_at: float | None = None  # when the server was asked since whether it is there
+        self._regained: set[str] = set()  # whose end may have been missed: heard of as soon as that is over
         self._watched: dict[str, bool] = {}  # id -> whether the server has confirmed, on this connection
         self._heard: dict[str, None] = {}
         self._closed = False
@@ -63,7 +64,7 @@ class RedisListener(Listener):
                 return
             try:
                 if self._line is None:
-                    self._connect()
+                    self._connect(new)
                 else:
                     self._send("SUBSCRIBE", new)
             except _LOST as exc:
@@ -130,9 +131,10 @@ class RedisListener(Listener):
 
     # -- the connection ----------------------------------------------------------------------------------------------
 
-    def _connect(self) -> None:
+    def _connect(self, new: Sequence[str] = ()) -> None:
         """Connect, and subscribe to all that is awaited; under the lock."""
         self._line = Line(self._connections.dedicated(self._prefix))
+        self._regained = set(self._watched).difference(new)
         self._watched = dict.fromkeys(self._watched, False)
         self._read_at, self._asked_at = self._connections.clock.monotonic(), None
         self._send("SUBSCRIBE", list(self._watched))
@@ -214,3 +216,6 @@ class RedisListener(Listener):
                 self._heard[uuid] = None
             elif kind == b"subscribe":
                 self._watched[uuid] = True
+                if uuid in self._regained:
+                    self._regained.discard(uuid)
+                    self._heard[uuid] = None
