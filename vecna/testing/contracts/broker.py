@@ -5,6 +5,8 @@ from __future__ import annotations
 from vecna.adapters.clock import ManualClock
 from vecna.ports.broker import Broker
 from vecna.testing.contracts.cancelling import CancelLaws
+from vecna.testing.contracts.code_cancelling import CodeCancelLaws, CodeCancelWakeLaws
+from vecna.testing.contracts.code_racing import CodeRaceLaws
 from vecna.testing.contracts.driven import DrivenQueue, names
 from vecna.testing.contracts.enqueueing import EnqueueLaws
 from vecna.testing.contracts.expiring import ExpiryLaws, ExtendLaws, OutageLaws
@@ -13,7 +15,8 @@ from vecna.testing.contracts.inspecting import InspectLaws
 from vecna.testing.contracts.leasing import LeaseLaws
 from vecna.testing.contracts.racing import RaceLaws
 from vecna.testing.contracts.settling import SettleLaws
-from vecna.testing.contracts.waking import WakeLaws
+from vecna.testing.contracts.staging import StageLaws
+from vecna.testing.contracts.unstaging import UnstageLaws, UnstageWakeLaws
 
 
 class BrokerContract(
@@ -26,8 +29,13 @@ class BrokerContract(
     FollowUpLaws,
     CancelLaws,
     InspectLaws,
-    WakeLaws,
+    UnstageWakeLaws,
+    CodeCancelWakeLaws,
     RaceLaws,
+    StageLaws,
+    UnstageLaws,
+    CodeCancelLaws,
+    CodeRaceLaws,
 ):
     """The laws of `vecna.ports.Broker`, each a test. Bind them with `make`."""
 
