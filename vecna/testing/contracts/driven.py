@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -173,12 +174,17 @@ def names(deliveries: Sequence[Delivery]) -> list[str]:
 
 
 def at_once(*actions: Callable[[], T]) -> list[T]:
-    """What these return when threads do them at the same time."""
+    """What these return when threads do them at the same time, taking turns as often as Python can."""
     start = threading.Barrier(len(actions))
 
     def act(action: Callable[[], T]) -> T:
         start.wait(PATIENCE)
         return action()
 
-    with ThreadPoolExecutor(len(actions)) as threads:
-        return list(threads.map(act, actions))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(actions)) as threads:
+            return list(threads.map(act, actions))
+    finally:
+        sys.setswitchinterval(interval)

@@ -7,7 +7,7 @@ import pytest
 from vecna.adapters.clock import ManualClock
 from vecna.domain.decide import Attempts
 from vecna.ports.broker import Broker
-from vecna.ports.values import Answer, SettleAs, Standing, Verdict
+from vecna.ports.values import Answer, Canceling, SettleAs, Settlement, Standing, Verdict
 from vecna.testing.contracts.driven import BrokerCase, DrivenQueue, names
 from vecna.testing.contracts.values import HOSTILE, LEASE, MILLISECOND, SECOND
 
@@ -109,6 +109,23 @@ class ExpiryLaws(BrokerCase):
         assert queue.settle(delivery, SettleAs.DEAD, reason="crashed") is Answer.OK
         assert queue.counts().dead == 1
 
+    @pytest.mark.parametrize("settle", [SettleAs.RETURN, SettleAs.RETRY])
+    @pytest.mark.parametrize("canceled", [False, True])
+    def test_a_verdict_stands(self, queue: DrivenQueue, settle: SettleAs, canceled: bool) -> None:
+        """Whatever its lease comes to, and also if it is cancelled now: it is dead, and the next one hears the same."""
+        queue.send("a")
+        queue.take_one()
+        queue.pass_time(LEASE + SECOND)
+        delivery = queue.take_one(max_deliveries=1)
+        if canceled:
+            queue.cancel("a")
+
+        assert queue.settle(delivery, settle, delay=SECOND) is Answer.OK
+
+        assert queue.standing("a") is Standing.ENDING
+        assert queue.cancel("a") == [Canceling.CANCELED]
+        assert queue.take_one().verdict is Verdict.DEAD
+
     def test_housekeeping_alone_ends_leases(self, queue: DrivenQueue) -> None:
         """`count` 0 is enough: full workers keep the queue in order too."""
         queue.send("a")
@@ -195,6 +212,23 @@ class OutageLaws(BrokerCase):
 
         assert queue.take(worker="w3") == []
         assert queue.extend(second.token)[0].alive
+
+    @pytest.mark.parametrize("call", ["lease", "extend", "settle"])
+    def test_every_call_of_a_worker_is_a_sign_of_life(self, queue: DrivenQueue, clock: ManualClock, call: str) -> None:
+        """While any of them comes through, the store is there, and who is silent has crashed."""
+        queue.send("a")
+        queue.take_one(worker="w1")
+
+        for _ in range(5):
+            clock.advance(LEASE / 4)
+            if call == "lease":
+                queue.lease(0, worker="w2")
+            elif call == "extend":
+                queue.extend("0:nobody:1")
+            else:
+                queue.broker.settle("q", [Settlement("unknown", "0:nobody:1")])
+
+        assert queue.take_one(worker="w2").crashes == 1
 
     def test_who_came_back_after_an_outage_can_crash_again(self, queue: DrivenQueue, clock: ManualClock) -> None:
         """Once extended, a lease is like any other."""

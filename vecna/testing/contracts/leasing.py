@@ -137,6 +137,18 @@ class LeaseLaws(BrokerCase):
         clock.advance(2 * MILLISECOND)
         assert names(queue.take()) == ["a"]
 
+    @pytest.mark.parametrize("microseconds", [100, 1_000])
+    def test_a_moment_is_not_at_once(self, queue: DrivenQueue, clock: ManualClock, microseconds: int) -> None:
+        """However soon it is due: what has not come yet is not there."""
+        moment = dt.timedelta(microseconds=microseconds)
+        queue.send("eta", due=clock.now() + moment)
+        queue.send("delay", delay=moment)
+
+        assert queue.counts().delayed == 2
+        assert queue.take() == []
+        clock.advance(2 * MILLISECOND)
+        assert names(queue.take()) == ["eta", "delay"]
+
     def test_a_delay_counts_from_when_the_message_was_accepted(self, queue: DrivenQueue, clock: ManualClock) -> None:
         """By the broker's clock: the sender's may be wrong."""
         clock.advance(SECOND)
