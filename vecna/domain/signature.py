@@ -212,6 +212,23 @@ class Signature(_Fields, Generic[R]):
         copy.__class__ = Signature
         return cast(Signature[R], copy)
 
+    def with_code(self, code: str) -> Signature[R]:
+        """The same call under `code`, so that one cancel reaches all that it causes.
+
+        With it go its callbacks, unless they were given a code of their own.
+        """
+        changes: dict[str, Any] = {} if self.code == code else {"code": code}
+        for name in ("on_success", "on_error"):
+            callbacks: tuple[Signature, ...] = getattr(self, name)
+            if callbacks:
+                changes[name] = tuple(
+                    [
+                        callback.with_code(code) if callback.code in (callback.uuid, self.code) else callback
+                        for callback in callbacks
+                    ]
+                )
+        return self.evolve(**changes) if changes else self
+
     def sent(self) -> None:
         """Note, for all copies under this uuid, that it left this process: a later send asks whether it is known."""
         self.only_here[0] = False

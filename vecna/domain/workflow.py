@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import attrs
 
 from vecna.domain.errors import InconsistentCode, InvalidSignature, NoTasks
 from vecna.domain.ids import check_id, new_id
+from vecna.domain.parts import optional_id
+from vecna.domain.shown import shown
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_DEPTH
 
-#: Links of one chain.
+#: Links of one chain, and of one group.
 MAX_LINKS: Final = 10_000
+MAX_MEMBERS: Final = 1_000_000
 
 
-def _links(values: tuple[Any, ...], what: str) -> tuple[Link, ...]:
+def _links(values: tuple[Any, ...], what: str, most: int) -> tuple[Link, ...]:
     """The links given one by one, or as one iterable."""
     if len(values) == 1 and not isinstance(values[0], Signature | Group | Chord | Chain):
-        if not isinstance(values[0], Iterable) or isinstance(values[0], str | bytes | dict):
-            raise InvalidSignature(f"{what} takes signatures, groups, chords and chains, not {_kind(values[0])}")
-        values = tuple(values[0])
+        (given,) = values
+        if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping | set | frozenset):
+            raise InvalidSignature(f"{what} takes signatures, groups, chords and chains, not {shown(given)}")
+        values = tuple(itertools.islice(given, most + 1))
     for value in values:
-        if not isinstance(value, Signature | Group | Chord | Chain):
-            raise InvalidSignature(f"{what} takes signatures, groups, chords and chains, not {_kind(value)}")
+        _check_link(value, what)
     if not values:
         raise NoTasks(f"a {what} of no tasks: give it at least one signature")
+    if len(values) > most:
+        raise InvalidSignature(f"a {what} of so many links is too long: at most {most}")
     return values
 
 
-def _kind(value: object) -> str:
-    return type(value).__name__
+def _check_link(value: object, what: str) -> None:
+    if not isinstance(value, Signature | Group | Chord | Chain):
+        raise InvalidSignature(f"{what} takes signatures, groups, chords and chains, not {shown(value)}")
 
 
 def _explicit_codes(links: Iterable[Link]) -> Iterator[str]:
@@ -43,22 +50,32 @@ def _explicit_codes(links: Iterable[Link]) -> Iterator[str]:
             yield link.explicit_code
 
 
-def _explicit_code(code: str, links: Iterable[Link]) -> str:
+def _explicit_code(code: object, links: Iterable[Link]) -> str:
     codes = set(_explicit_codes(links))
-    if code:
-        codes.add(check_id(code, "code", InvalidSignature))
+    if given := "" if code is None else optional_id(code, "code"):
+        codes.add(given)
     if len(codes) > 1:
-        raise InconsistentCode(f"one workflow has one code, but these were given: {', '.join(sorted(codes))}")
+        few = ", ".join(sorted(codes)[:5])
+        raise InconsistentCode(f"one workflow has one code, but these were given: {few}")
     return codes.pop() if codes else ""
 
 
-def _check_unique(links: Iterable[Link]) -> None:
-    seen: set[str] = set()
+def _ids(links: Iterable[Link]) -> Iterator[str]:
+    """Ids of all tasks, groups and chains."""
     for link in links:
-        for signature in (link,) if isinstance(link, Signature) else link.signatures():
-            if signature.uuid in seen:
-                raise InvalidSignature(f"task {signature.uuid} stands twice in one workflow: use signature.clone()")
-            seen.add(signature.uuid)
+        if isinstance(link, Signature):
+            yield link.uuid
+        else:
+            yield link.group_uuid if isinstance(link, Group) else link.chain_uuid
+            yield from _ids(link.tasks)
+
+
+def _check_unique(links: Iterable[Link], taken: Iterable[str]) -> None:
+    seen = set(taken)
+    for uuid in _ids(links):
+        if uuid in seen:
+            raise InvalidSignature(f"{uuid} stands twice in one workflow: use signature.clone()")
+        seen.add(uuid)
 
 
 def _depth(link: Link) -> int:
@@ -66,27 +83,12 @@ def _depth(link: Link) -> int:
 
 
 def share_code(signature: Signature, code: str) -> Signature:
-    """The signature under `code`, so that one cancel reaches all that it causes.
-
-    With it go its callbacks, unless they were given a code of their own.
-    """
-    changes: dict[str, Any] = {}
-    if signature.code != code:
-        changes["code"] = code
-    for name in ("on_success", "on_error"):
-        callbacks = getattr(signature, name)
-        if callbacks:
-            changes[name] = tuple(
-                [
-                    share_code(callback, code) if callback.code in (callback.uuid, signature.code) else callback
-                    for callback in callbacks
-                ]
-            )
-    return signature.evolve(**changes) if changes else signature
+    """The same as `signature.with_code(code)`."""
+    return signature.with_code(code)
 
 
-def _coded(link: Link, code: str) -> Link:
-    return share_code(link, code) if isinstance(link, Signature) else link.with_code(code)
+def _coded(links: Iterable[Link], code: str) -> tuple[Link, ...]:
+    return tuple([link.with_code(code) for link in links])
 
 
 @attrs.frozen(init=False, repr=False, slots=True)
@@ -110,10 +112,10 @@ class Group:
     depth: int = attrs.field(eq=False)
 
     def __init__(self, *links: Link | Iterable[Link], code: str = "", group_uuid: str | None = None) -> None:
-        members = _links(links, "Group")
+        members = _links(links, "Group", MAX_MEMBERS)
         uuid = new_id() if group_uuid is None else check_id(group_uuid, "group id", InvalidSignature)
         explicit = _explicit_code(code, members)
-        _check_unique(members)
+        _check_unique(members, [uuid])
         final = explicit or uuid
         self.__attrs_init__(
             tasks=tuple([self._member(link, final, uuid, len(members)) for link in members]),
@@ -125,9 +127,8 @@ class Group:
 
     @staticmethod
     def _member(link: Link, code: str, uuid: str, count: int) -> Link:
-        if not isinstance(link, Signature):
-            return link.with_code(code)
-        return share_code(link, code).evolve(group_uuid=uuid, group_task_count=count)
+        member = link.with_code(code)
+        return member.evolve(group_uuid=uuid, group_task_count=count) if isinstance(member, Signature) else member
 
     @property
     def uuid(self) -> str:
@@ -140,7 +141,7 @@ class Group:
 
     def with_code(self, code: str) -> Group:
         """The same group under another code."""
-        return _changed(self, tasks=tuple([_coded(link, code) for link in self.tasks]), code=code)
+        return self if self.code == code else _changed(self, tasks=_coded(self.tasks, code), code=code)
 
     def __or__(self, other: Link) -> Chord:
         return Chord(self, other)
@@ -172,15 +173,14 @@ class Chain:
     depth: int = attrs.field(eq=False)
 
     def __init__(self, *links: Link | Iterable[Link], code: str = "", chain_uuid: str | None = None) -> None:
-        steps = _links(links, "Chain")
-        if len(steps) > MAX_LINKS:
-            raise InvalidSignature(f"a chain of {len(steps)} links is too long: at most {MAX_LINKS}")
+        steps = _links(links, "Chain", MAX_LINKS)
+        uuid = new_id() if chain_uuid is None else check_id(chain_uuid, "chain id", InvalidSignature)
         explicit = _explicit_code(code, steps)
-        _check_unique(steps)
+        _check_unique(steps, [uuid])
         final = explicit or next(_leaves(steps)).uuid
         self.__attrs_init__(
-            tasks=tuple([_coded(link, final) for link in steps]),
-            chain_uuid=new_id() if chain_uuid is None else check_id(chain_uuid, "chain id", InvalidSignature),
+            tasks=_coded(steps, final),
+            chain_uuid=uuid,
             code=final,
             explicit_code=explicit,
             depth=_checked_depth(steps),
@@ -197,7 +197,7 @@ class Chain:
 
     def with_code(self, code: str) -> Chain:
         """The same chain under another code."""
-        return _changed(self, tasks=tuple([_coded(link, code) for link in self.tasks]), code=code)
+        return self if self.code == code else _changed(self, tasks=_coded(self.tasks, code), code=code)
 
     def __or__(self, other: Link) -> Chain:
         return _joined(self, other)
@@ -232,15 +232,16 @@ class Chord:
         self, group: Group | Iterable[Link], callback: Link, *, code: str = "", chain_uuid: str | None = None
     ) -> None:
         members = group if isinstance(group, Group) else Group(group)
-        (callback,) = _links((callback,), "Chord")
+        _check_link(callback, "Chord")
         links: tuple[Link, ...] = (members, callback)
+        uuid = new_id() if chain_uuid is None else check_id(chain_uuid, "chord id", InvalidSignature)
         explicit = _explicit_code(code, links)
-        _check_unique(links)
+        _check_unique(links, [uuid])
         final = explicit or callback.uuid
         self.__attrs_init__(
             group=members.with_code(final),
-            callback=_coded(callback, final),
-            chain_uuid=new_id() if chain_uuid is None else check_id(chain_uuid, "chord id", InvalidSignature),
+            callback=callback.with_code(final),
+            chain_uuid=uuid,
             code=final,
             explicit_code=explicit,
             depth=_checked_depth(links),
@@ -267,7 +268,9 @@ class Chord:
 
     def with_code(self, code: str) -> Chord:
         """The same chord under another code."""
-        return _changed(self, group=self.group.with_code(code), callback=_coded(self.callback, code), code=code)
+        if self.code == code:
+            return self
+        return _changed(self, group=self.group.with_code(code), callback=self.callback.with_code(code), code=code)
 
     def __or__(self, other: Link) -> Chain:
         return _joined(self, other)
@@ -281,8 +284,7 @@ _L = TypeVar("_L", Group, Chord, Chain)
 
 
 def _changed(link: _L, **fields: Any) -> _L:
-    if link.code == fields["code"]:
-        return link
+    """A copy with fields changed, unchecked."""
     copy = object.__new__(type(link))
     for field in attrs.fields(type(link)):
         object.__setattr__(copy, field.name, fields.get(field.name, getattr(link, field.name)))
@@ -291,17 +293,25 @@ def _changed(link: _L, **fields: Any) -> _L:
 
 def _joined(first: Link, second: Link) -> Chain:
     """`first | second`: a chain takes up another chain's links one by one."""
-    links = [*(first.tasks if isinstance(first, Chain) else (first,))]
-    links += second.tasks if isinstance(second, Chain) else (second,)
-    code = next((link.explicit_code for link in (first, second) if isinstance(link, Chain) and link.explicit_code), "")
-    return Chain([_plainly_coded(link, first, second) for link in links], code=code)
+    _check_link(second, "Chain")
+    links: tuple[Link, ...] = first.tasks if isinstance(first, Chain) else (first,)
+    more: tuple[Link, ...] = second.tasks if isinstance(second, Chain) else (second,)
+    explicit = _explicit_code("", (first, second))
+    if isinstance(first, Chain) and explicit == first.explicit_code and len(links) + len(more) <= MAX_LINKS:
+        # Only what is new is looked at, or `a | b | c ...` would take the square of its length.
+        chain_uuid = new_id()
+        _check_unique(more, [chain_uuid, *_ids(links)])
+        tasks = links + _coded(more, first.code)
+        depth = max(first.depth, _checked_depth(more))
+        return _changed(first, tasks=tasks, chain_uuid=chain_uuid, depth=depth)
+    return Chain([_plainly_coded(link, first, second) for link in (*links, *more)], code=explicit)
 
 
 def _plainly_coded(link: Link, *parents: Link) -> Link:
     """A link of a chain whose code was only derived gets its own back, so that it does not pass for explicit."""
     derived = [parent.code for parent in parents if isinstance(parent, Chain) and not parent.explicit_code]
     if isinstance(link, Signature) and link.code in derived:
-        return share_code(link, link.uuid)
+        return link.with_code(link.uuid)
     return link
 
 

@@ -6,6 +6,7 @@ import math
 import string
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from vecna.domain.arg import FLOATS, INTEGERS, TYPES, Arg
@@ -16,6 +17,8 @@ from vecna.domain.retry import Exponential, Fibonacci
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_BITS
 
+#: For what is slow to draw: a third of the examples that the profile asks for.
+few = settings(max_examples=max(10, settings().max_examples // 3))
 #: Python refuses to write it as text, so no error may try to show it.
 HUGE = 10**5000
 

@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit.domain.strategies import exact, ids, json_values, signatures
+from tests.unit.domain.strategies import exact, few, ids, json_values, signatures
 from vecna.domain.arg import TYPES, Arg
 from vecna.domain.codec import MAX_MESSAGE, decode_object, format_instant, parse_instant
 from vecna.domain.errors import InvalidSignature
@@ -16,7 +16,6 @@ from vecna.domain.retry import Exponential, Fibonacci
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_COUNT, MAX_DEPTH
 
-few = settings(max_examples=max(10, settings().max_examples // 3))
 NOON = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 KEYS = (
     "UUID", "ID", "Name", "Args", "Kwargs", "Headers", "OnSuccess", "OnError", "Code", "GroupUUID", "GroupID",

@@ -12,10 +12,10 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.strategies import HUGE, OPTION_VALUES, Word, exact, ids, kind, options, signatures
+from tests.unit.domain.strategies import HUGE, OPTION_VALUES, Word, exact, few, ids, kind, options, signatures
 from vecna.domain.arg import Arg
 from vecna.domain.errors import InvalidArgument, InvalidSignature, VecnaError
 from vecna.domain.ids import check_id
@@ -25,7 +25,6 @@ from vecna.domain.retry import Exponential
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_COUNT, MAX_DEPTH
 
-few = settings(max_examples=max(10, settings().max_examples // 3))
 NOON = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 LATER = Signature("later", uuid="later")
 
