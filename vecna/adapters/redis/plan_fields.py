@@ -23,7 +23,7 @@ from vecna.ports.plans import NodeState, NodeStatus
 #: Ids in one field. A list is cut by number, never by size: so are both halves of one that was stored by two calls.
 IDS: Final = 500
 #: First tasks of a step in one field: each may have as many bytes as a message.
-_CALLS: Final = 20
+_CALLS: Final = 10
 #: Most fields, and bytes, of one entry.
 _ENTRY: Final = 50
 _ENTRY_BYTES: Final = 256 * 1024
