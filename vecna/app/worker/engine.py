@@ -9,7 +9,7 @@ from typing import Any, Final
 from vecna import log
 from vecna.app.delivery import Deliveries, is_own_failure
 from vecna.app.delivery_run import RunHooks
-from vecna.app.delivery_values import CLOSING, Item, Wiring
+from vecna.app.delivery_values import CLOSING, Item
 from vecna.app.worker.background import Background
 from vecna.app.worker.doorbell import Doorbell
 from vecna.app.worker.flusher import Flusher
@@ -19,7 +19,7 @@ from vecna.app.worker.intake import Intake
 from vecna.app.worker.loop import CoroutineLoop
 from vecna.app.worker.outage import Outage
 from vecna.app.worker.pace import Pace
-from vecna.app.worker.scheduling import Scheduling
+from vecna.app.worker.scheduling import Scheduling, Served
 from vecna.app.worker.slots import Slots
 from vecna.app.worker.sweeper import Sweeper
 from vecna.domain.signature import Signature
@@ -44,7 +44,7 @@ class Engine:
 
     def __init__(
         self,
-        wiring: Wiring,
+        wiring: Served,
         name: str,
         concurrency: int,
         queues: Sequence[str],
@@ -183,6 +183,7 @@ class Engine:
 
     def _flushed(self, over: list[Item]) -> None:
         if over:
+            self._pace.ended(len(over), self._wiring.clock.monotonic())
             self._report(over)
         self._intake.freed()
         self._check_drained()

@@ -19,9 +19,8 @@ from vecna.app.worker.slots import Slots
 from vecna.domain.errors import BrokerUnavailable
 from vecna.ports.clock import Clock
 
-#: Messages of one lease call, and those that are held without running for long.
+#: Messages of one lease call.
 MOST_AT_ONCE: Final = 500
-MOST_HELD: Final = 1000
 #: Seconds after which what has not started goes back to the queue.
 PATIENCE: Final = 0.050
 #: Seconds until a pre-consume handler that has refused is asked again.
@@ -101,6 +100,8 @@ class Intake:
         self.closed = False
         self._slots_soon = 0
         self._free = 0.0
+        self._most = 0.0
+        self._may_hold = 0.0
         self._first = 0  # whose turn it is
         self._pause_until = 0.0
         self._pause_mark = 0
@@ -188,7 +189,6 @@ class Intake:
             late = self._slots.take_late(now - PATIENCE)
             if late:
                 self._flusher.extend(self._deliveries.give_back(late))
-                self._pace.took_too_much()
                 for queue in self._queues:
                     queue.ready = True
             self._slots.poke()
@@ -281,8 +281,8 @@ class Intake:
         if runnable:
             now = self._clock.monotonic()
             queue = runnable[0].delivery.queue
-            self._pace.saw(queue, [item.name for item in runnable])
-            self._pace.took_enough()
+            bounded = [item.name for item in runnable if not self._is_unlimited(item)]
+            self._pace.saw(queue, bounded, len(runnable) - len(bounded))
             fitting, excess = self._fit(runnable)
             for item in fitting:
                 item.since = now  # from here on it could run
@@ -302,21 +302,29 @@ class Intake:
         """See how many slots are free, or will be soon: not those of long tasks, nor what short ones will fill."""
         self._slots_soon = self._slots.total - self._slots.long_running(self._clock.monotonic())
         held = self._deliveries.items() if self._deliveries.held else ()
-        self._free = self._slots_soon - sum([self._weight(item) for item in held if not item.long])
+        passing = [item for item in held if not (item.long or (item.started is not None and self._is_unlimited(item)))]
+        self._free = self._slots_soon - sum(map(self._weight, passing))
+        self._most = self._pace.most(math.inf if self._slots.unlimited_coroutines else self._slots_soon)
+        self._may_hold = self._most - len(passing)
 
     def _room(self, queue: str) -> int:
         """How many more messages of a queue could start soon."""
         per_slot = self._pace.per_slot(queue)
-        room = min(int(self._free * per_slot + 0.5), MOST_HELD - self._deliveries.held, MOST_AT_ONCE)
-        if self._slots.unlimited_coroutines:
-            room = min(int(self._free * per_slot + 0.5), MOST_AT_ONCE)
+        by_slots = int(self._free * per_slot + 0.5)
+        if self._slots.unlimited_coroutines and self._pace.may_need_no_slot(queue):
+            by_slots = max(by_slots, 1 if per_slot == 1 else MOST_AT_ONCE)
+        room = min(by_slots, math.ceil(self._may_hold), MOST_AT_ONCE)
+        if per_slot <= 4:
+            return room
         # Short tasks are not fetched one by one as they end.
-        enough = min(self._slots_soon * per_slot, MOST_HELD) / 4 if per_slot > 4 else 1
-        return room if room >= enough else 0
+        return room if room >= min(self._slots_soon * per_slot, self._most) / 4 else 0
+
+    def _is_unlimited(self, item: Item) -> bool:
+        return self._slots.unlimited_coroutines and item.task is not None and item.task.is_async
 
     def _weight(self, item: Item) -> float:
         """The share of a slot that an item will fill; nothing if it is not run, or where coroutines have no limit."""
-        if item.task is None or (self._slots.unlimited_coroutines and item.task.is_async):
+        if item.task is None or self._is_unlimited(item):
             return 0.0
         return self._pace.weight(item.name)
 
@@ -328,6 +336,7 @@ class Intake:
             weight = self._weight(item)
             if weight <= self._free + 0.5:
                 self._free -= weight
+                self._may_hold -= 1
                 fitting.append(item)
             else:
                 excess.append(item)

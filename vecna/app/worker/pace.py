@@ -12,6 +12,13 @@ SOON: Final = 0.010
 _WEIGHT: Final = 0.05
 #: The most messages for one slot; what lies below is beyond what can be measured.
 _MOST: Final = 500.0
+#: Seconds of work, at the speed of late, that are held in all; half of what may wait before it is given back.
+_AHEAD: Final = 0.025
+#: What may be held at any speed, if there are slots for it.
+_LEAST: Final = 100
+#: Seconds over which the speed is measured, and the silence that breaks a measurement off.
+_WINDOW: Final = 0.020
+_GAP: Final = 0.100
 
 
 class Pace:
@@ -19,10 +26,9 @@ class Pace:
 
     def __init__(self) -> None:
         self._means: dict[str, tuple[float, int]] = {}
-        self._mixes: dict[str, Counter[str]] = {}
-        # Run times do not tell how busy the machine is: how far they are trusted is found out, as TCP finds its window.
-        self._trust = 1.0
-        self._tried = 1.0
+        self._mixes: dict[str, tuple[Counter[str], int]] = {}
+        self._rate = 0.0  # ends a second, while there was something to do all the time
+        self._window: tuple[float, int] | None = None  # since when, and how many ends
 
     def learn(self, name: str, elapsed: float) -> None:
         """Take note of a run that took `elapsed` seconds. One that is lost between two threads is no matter."""
@@ -43,25 +49,42 @@ class Pace:
         """Whether the task is known to leave room for others in its slot."""
         return self.weight(name) < 1.0
 
-    def saw(self, queue: str, names: Iterable[str]) -> None:
-        """Take note of what a queue has just given."""
+    def saw(self, queue: str, names: Iterable[str], others: int = 0) -> None:
+        """Take note of what a queue has just given: tasks that need slots, by name, and how many others."""
         mix = Counter(names)
-        if mix:
-            self._mixes[queue] = mix
+        if mix or others:
+            self._mixes[queue] = (mix, others)
+
+    def may_need_no_slot(self, queue: str) -> bool:
+        """Whether the queue gave something last that needs no slot, or was not seen yet."""
+        known = self._mixes.get(queue)
+        return known is None or known[1] > 0
 
     def per_slot(self, queue: str) -> float:
         """How many messages of this queue one free slot can start soon: 1 or more, by what it gave last."""
-        mix = self._mixes.get(queue)
-        if not mix:
+        known = self._mixes.get(queue)
+        if known is None:
             return 1.0
-        weight = sum(self.weight(name) * count for name, count in mix.items()) / mix.total()
-        return max(1.0, min(1 / max(weight, 1 / _MOST), _MOST) * self._trust)
+        mix, others = known
+        weight = sum(self.weight(name) * count for name, count in mix.items()) / (mix.total() + others)
+        return min(1 / max(weight, 1 / _MOST), _MOST)
 
-    def took_too_much(self) -> None:
-        """Messages had to be given back although the averages said that they could start soon."""
-        self._tried = self._trust * 0.7
-        self._trust = max(self._trust / 2, 1 / _MOST)
+    def ended(self, count: int, now: float) -> None:
+        """Take note of ends; called in one thread, as they come."""
+        since, before = self._window or (now, -count)
+        elapsed = now - since
+        if elapsed > _GAP:  # there was nothing to do: that says nothing about the speed
+            self._window = (now, 0)
+        elif elapsed < _WINDOW:
+            self._window = (since, before + count)
+        else:
+            rate = (before + count) / elapsed
+            self._rate = rate if rate > self._rate else 0.8 * self._rate + 0.2 * rate
+            self._window = (now, 0)
 
-    def took_enough(self) -> None:
-        """All that was taken could start."""
-        self._trust = min(self._trust * (1.1 if self._trust < self._tried else 1.005), 1.0)
+    def most(self, slots: float) -> float:
+        """How many messages may be held that do not run for long, at the speed at which they come to their end.
+
+        Run times alone do not tell: a busy machine may take longer to hand a task over than to run it.
+        """
+        return max(min(slots, _LEAST), self._rate * _AHEAD)

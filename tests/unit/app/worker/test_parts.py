@@ -62,17 +62,16 @@ def test_the_average_moves_but_one_odd_run_does_not_turn_it_over():
     assert not pace.is_short("task")
 
 
-def test_what_had_to_be_given_back_makes_the_next_batches_smaller():
+def test_no_more_is_held_than_comes_to_its_end_in_a_moment():
     pace = Pace()
-    pace.learn("task", 0.0001)
-    pace.saw("q", ["task"])
-    before = pace.per_slot("q")
-    pace.took_too_much()
-    assert pace.per_slot("q") == pytest.approx(before / 2)
+    assert (pace.most(10), pace.most(1000)) == (10, 100)
 
-    for _ in range(1000):
-        pace.took_enough()
-    assert pace.per_slot("q") == pytest.approx(before)
+    for number in range(100):
+        pace.ended(100, number * 0.01)  # 10,000 a second
+    assert pace.most(10) == pytest.approx(250, rel=0.1)
+
+    pace.ended(1, 50.0)  # after a silence that says nothing about the speed
+    assert pace.most(10) == pytest.approx(250, rel=0.1)
 
 
 # -- timers ------------------------------------------------------------------------------------------------------------

@@ -95,6 +95,9 @@ class TestWiring:
     def deliveries(self, worker: str = "w1", hooks: RunHooks | None = None) -> Deliveries:
         return Deliveries(self, worker, hooks)
 
+    def store_periodic_tasks(self) -> None:
+        """There are none."""
+
     def send(self, *signatures: Signature[Any]) -> None:
         self.broker.enqueue([Message.of(signature, self.config.default_queue) for signature in signatures])
 
