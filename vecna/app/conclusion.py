@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from vecna.app.launchers import MOST_AT_ONCE, step_launcher
 from vecna.domain.arg import Arg
 from vecna.domain.decide import follow_ups
 from vecna.domain.plan import Node, Step
@@ -87,7 +88,7 @@ def conclude(backend: Backend, ended: Sequence[Ended], now: dt.datetime) -> list
         if signature.on_success or signature.on_error:
             caused = () if item.childless else follow_ups(signature, item.recorded)
             conclusion.follow_ups += caused
-            never += _uncaused(signature, {callback.uuid for callback in caused}, item.recorded, now)
+            never += uncaused(signature, {callback.uuid for callback in caused}, item.recorded, now)
         if signature.position is not None and signature.position.node:
             walks.append(_Walk(item, conclusion, _first_report(signature.position, item.recorded)))
     while walks:
@@ -131,7 +132,7 @@ def _take(backend: Backend, walk: _Walk, answer: Reported, never: list[TaskState
             walk.conclusion.goes_on = True
             step = backend.get_step(node.uuid, report.index + 1)
             if step is not None:
-                walk.conclusion.follow_ups += _begun(step, walk.ended)
+                walk.conclusion.follow_ups += _beginning(step, walk.ended)
             return None
         case Following.COMPLETE:
             return _outwards(walk, node, Report(node.outer, node.index, succeeded=True))
@@ -148,11 +149,16 @@ def _outwards(walk: _Walk, node: Node, report: Report) -> Report | None:
     return None
 
 
-def _begun(step: Step, ended: Ended) -> Iterator[Signature[Any]]:
-    """The first tasks of a step, with what they are passed: by value from a task, by reference from a group."""
+def _beginning(step: Step, ended: Ended) -> Iterable[Signature[Any]]:
+    """What a step begins with: its first tasks, or one launcher for more of them than go with one settlement."""
     passed: tuple[Arg, ...] = ()
     if not step.takes and not ended.signature.immutable:
         passed = tuple([Arg(item.type, item.value) for item in ended.recorded.results])
+    return (step_launcher(step, passed),) if len(step.first) > MOST_AT_ONCE else begun(step, passed)
+
+
+def begun(step: Step, passed: tuple[Arg, ...]) -> Iterator[Signature[Any]]:
+    """The first tasks of a step, with what they are passed: by value from a task, by reference from a group."""
     for signature in step.first:
         if step.takes and not signature.immutable:
             position = attrs.evolve(signature.position or Position(), takes=step.takes)
@@ -173,28 +179,27 @@ def _end_later_steps(backend: Backend, walk: _Walk, node: Node, never: list[Task
         is_callback = bool(step.takes) and index == report.index + 1
         state = State.FAILURE if is_callback and not report.canceled else State.CANCELED
         for uuid, name in step.leaves:
-            never.append(_end(uuid, name, state, report.reason, now, node.uuid))
+            never.append(end_of(uuid, name, state, report.reason, now, node.uuid))
         for signature in step.first:
-            end = _end(signature.uuid, signature.name, state, report.reason, now, node.uuid)
+            end = end_of(signature.uuid, signature.name, state, report.reason, now, node.uuid)
             caused = () if walk.ended.childless else follow_ups(signature, end)
             walk.conclusion.follow_ups += caused
-            never += _uncaused(signature, {callback.uuid for callback in caused}, end, now)
+            never += uncaused(signature, {callback.uuid for callback in caused}, end, now)
         if len(never) >= _PAGE:
             backend.put_states(never)
             never.clear()
 
 
-def _end(uuid: str, name: str, state: State, reason: str, now: dt.datetime, node: str = "") -> TaskState:
+def end_of(uuid: str, name: str, state: State, reason: str, now: dt.datetime, node: str = "") -> TaskState:
+    """The record of a task that never ran."""
     return TaskState(task_uuid=uuid, task_name=name, state=state, error=reason, finished_at=now, node=node)
 
 
-def _uncaused(
-    signature: Signature[Any], caused: set[str], recorded: TaskState, now: dt.datetime
-) -> Iterator[TaskState]:
+def uncaused(signature: Signature[Any], caused: set[str], recorded: TaskState, now: dt.datetime) -> Iterator[TaskState]:
     """Ends of the callbacks that this end did not cause, and of theirs: whoever waits for them must wake."""
     reason = f"task {recorded.task_uuid} ended as {recorded.state}"
     for callback in _callbacks((*signature.on_success, *signature.on_error), caused):
-        yield _end(callback.uuid, callback.name, State.CANCELED, reason, now)
+        yield end_of(callback.uuid, callback.name, State.CANCELED, reason, now)
 
 
 def _callbacks(signatures: Iterable[Signature[Any]], caused: set[str]) -> Iterator[Signature[Any]]:

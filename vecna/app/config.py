@@ -122,6 +122,7 @@ class Config:
             out: as long as they take.
         poll_interval: the longest that an idle worker waits before it looks into its queues without having been woken.
         publish_timeout: how long the sending of a group may take before it counts as given up.
+        schedules: whether workers fire the schedules that are due; some must, for any to be fired.
 
     Raises:
         ConfigError: an unknown key, a wrong type or range, something that is no URL.
@@ -153,6 +154,7 @@ class Config:
     )
     poll_interval: float = attrs.field(default=5, converter=to_seconds, validator=Seconds(), metadata=_LIVE)
     publish_timeout: float = attrs.field(default=60, converter=to_seconds, validator=Seconds(), metadata=_LIVE)
+    schedules: bool = attrs.field(default=True, validator=Flag(), metadata=_LIVE)
     _origins: Mapping[str, str] = attrs.field(init=False, factory=dict, eq=False, repr=False)
     _reloader: Reloader | None = attrs.field(init=False, default=None, eq=False, repr=False)
 

@@ -11,6 +11,7 @@ import attrs
 from vecna import log
 from vecna.app.delivery_failure import failed
 from vecna.app.delivery_values import Batch, Hold, Item, Parked, Wiring, with_options
+from vecna.app.launching import TASKS
 from vecna.app.passing import with_passed
 from vecna.domain.decide import Canceled, Failed
 from vecna.domain.errors import InvalidArgument, InvalidSignature, TaskFailed, TaskNotRegistered
@@ -65,7 +66,8 @@ class Admission:
         return runnable, ended
 
     def _resolve(self, item: Item) -> None:
-        item.task = self._wiring.registry.get(item.signature.name) if item.readable else None
+        name = item.signature.name
+        item.task = (TASKS.get(name) or self._wiring.registry.get(name)) if item.readable else None
         item.signature = with_options(item.signature, item.task)
 
     def _judge(self, item: Item, now: dt.datetime) -> None:

@@ -7,7 +7,7 @@ the same step as the settlement, and the record begins to expire only after that
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -15,9 +15,11 @@ import attrs
 from vecna import log
 from vecna.app.conclusion import Ended, conclude
 from vecna.app.delivery_failure import error_text
-from vecna.app.delivery_values import Item, Parked, Wiring, with_options
+from vecna.app.delivery_values import Item, Launched, Parked, Wiring, with_options
+from vecna.app.launchers import RESERVED
+from vecna.app.launching import Launching
 from vecna.domain.codec import MAX_MESSAGE
-from vecna.domain.decide import End, Repeat, decide
+from vecna.domain.decide import Decision, End, Repeat, decide
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
@@ -31,11 +33,19 @@ _RELAYS = 20
 
 @attrs.frozen
 class _Caused:
-    """What follows from one end: messages, whether its workflow goes on and needs the result, and what is over."""
+    """What follows from one end.
+
+    Attributes:
+        messages: to be enqueued.
+        goes_on: its workflow does, and needs its result.
+        ended_roots: workflows that are over with it.
+        never: ids of tasks that it was to launch, and that will never run.
+    """
 
     messages: tuple[Message, ...] = ()
     goes_on: bool = False
     ended_roots: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
 
 
 _NOTHING = _Caused()
@@ -52,6 +62,7 @@ class Finisher:
     def __init__(self, wiring: Wiring, worker: str) -> None:
         self._wiring = wiring
         self._worker = worker
+        self._launching = Launching(wiring)
         self._to_relay: set[str] = set()
         self._to_release: dict[float, list[str]] = {}  # by how long they are kept, seconds
         self._ended_roots: list[str] = []  # workflows that are over
@@ -75,22 +86,22 @@ class Finisher:
         items = [item for item in items if not item.over]
         for item in items:
             if item.decision is None and item.recorded is None:
-                assert item.outcome is not None
-                item.decision = decide(
-                    item.signature,
-                    item.outcome,
-                    item.delivery.attempts,
-                    chance=self._wiring.random.random(),
-                    canceled=item.canceled,
-                )
+                item.decision = self._decide(item)
         self._record(items, notes)
         self._settle(items)
         self._relay()
         self._release()
 
+    def _decide(self, item: Item) -> Decision | Launched | Parked:
+        assert item.outcome is not None
+        if isinstance(item.outcome, Launched | Parked):
+            return item.outcome
+        chance = self._wiring.random.random()
+        return decide(item.signature, item.outcome, item.delivery.attempts, chance=chance, canceled=item.canceled)
+
     # -- record ------------------------------------------------------------------------------------------------------
 
-    def _record(self, items: Sequence[Item], notes: Sequence[TaskState]) -> None:
+    def _record(self, items: Sequence[Item], notes: Sequence[TaskState] = ()) -> None:
         open_items = [item for item in items if item.recorded is None and isinstance(item.decision, End | Repeat)]
         states = [*notes, *map(self._state, open_items)]
         if states:
@@ -128,6 +139,7 @@ class Finisher:
         """Settle; once more, without follow-ups, what turns out to have been cancelled."""
         remaining = list(items)
         while remaining:
+            self._record(remaining)  # what a cancel has ended only now
             caused = self._conclude(remaining)
             by_queue: dict[str, list[Item]] = {}
             for item in remaining:
@@ -139,6 +151,8 @@ class Finisher:
                 for item, settlement, answer in zip(group, settlements, answers, strict=True):
                     if answer is Answer.FLAGGED:
                         item.canceled = item.childless = True
+                        if isinstance(item.decision, Launched):
+                            item.decision = End(State.CANCELED, error="canceled")
                         remaining.append(item)
                         continue
                     item.answer = answer
@@ -150,6 +164,7 @@ class Finisher:
                     if _has_end(item):
                         what = caused.get(item.uuid, _NOTHING)
                         self._ended_roots += what.ended_roots
+                        self._keep(what.never, self._wiring.config.results_expire_in)
                         if not what.goes_on:
                             self._plan_release(item.signature)
 
@@ -158,11 +173,15 @@ class Finisher:
         causing = [item for item in items if _has_end(item) and _may_cause(item.signature)]
         if not causing:
             return {}
+        never = {item.uuid: self._launching.abandon(item) for item in causing if item.signature.name in RESERVED}
         ended = [Ended(item.signature, item.recorded, item.childless) for item in causing if item.recorded]
         conclusions = conclude(self._wiring.backend, ended, self._wiring.clock.now())
         return {
             item.uuid: _Caused(
-                self._messages(conclusion.follow_ups, item), conclusion.goes_on, tuple(conclusion.ended_roots)
+                self._messages(conclusion.follow_ups, item),
+                conclusion.goes_on,
+                tuple(conclusion.ended_roots),
+                never.get(item.uuid, ()),
             )
             for item, conclusion in zip(causing, conclusions, strict=True)
         }
@@ -205,8 +224,10 @@ class Finisher:
             self._to_relay.discard(queue)
 
     def _plan_release(self, signature: Signature[Any]) -> None:
-        keep = self._wiring.config.results_expire_in if signature.keep_result else 0.0
-        self._to_release.setdefault(keep, []).append(signature.uuid)
+        self._keep([signature.uuid], self._wiring.config.results_expire_in if signature.keep_result else 0.0)
+
+    def _keep(self, uuids: Iterable[str], seconds: float) -> None:
+        self._to_release.setdefault(seconds, []).extend(uuids)
 
     def _release(self) -> None:
         for keep, uuids in list(self._to_release.items()):
@@ -250,6 +271,8 @@ def _settlement(item: Item, follow_ups: tuple[Message, ...]) -> Settlement:
         if recorded.dead_reason:
             return Settlement(uuid, token, SettleAs.DEAD, reason=recorded.dead_reason, follow_ups=follow_ups)
         return Settlement(uuid, token, SettleAs.DONE, follow_ups=follow_ups)
+    if isinstance(decision, Launched):
+        return Settlement(uuid, token, SettleAs.DONE, follow_ups=decision.messages)
     if isinstance(decision, Repeat | Parked):
         return Settlement(uuid, token, SettleAs.RETRY, decision.delay, decision.attempts)
     return Settlement(uuid, token, SettleAs.RETURN)

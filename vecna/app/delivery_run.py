@@ -16,7 +16,9 @@ from vecna import log
 from vecna.app.arguments import bind, to_results
 from vecna.app.context import TaskContext, running_task
 from vecna.app.delivery_failure import error_text, failed
-from vecna.app.delivery_values import TIMEOUT, Item, Wiring
+from vecna.app.delivery_values import TIMEOUT, Item, Launched, Parked, Wiring
+from vecna.app.launchers import RESERVED
+from vecna.app.launching import Launching
 from vecna.app.task import AnyTask
 from vecna.app.tracing import RunSpan, process_span
 from vecna.domain.decide import Canceled, Failed, Outcome, Postponed
@@ -24,7 +26,7 @@ from vecna.domain.durations import LONGEST
 from vecna.domain.errors import InvalidArgument, RetryTaskLater, TaskCanceled, TaskTimeout
 from vecna.domain.signature import Signature
 
-Result = tuple[Outcome, BaseException | None]
+Result = tuple[Outcome | Launched | Parked, BaseException | None]
 
 
 def _nothing(_: object) -> None:
@@ -61,6 +63,7 @@ class Runner:
         self._clock: Final = wiring.clock
         self._worker = worker
         self._hooks = hooks
+        self._launching = Launching(wiring)
 
     def run(self, item: Item) -> bool:
         """Run a function here, in a context of its own. Never raises.
@@ -82,6 +85,8 @@ class Runner:
         return self._end(item, outcome, exception)
 
     def _call(self, item: Item) -> Result:
+        if item.signature.name in RESERVED:
+            return self._launching.run(item)
         task, context = item.task, item.context
         assert task is not None
         try:
@@ -161,7 +166,7 @@ class Runner:
         self._hooks.started(item)
         return True
 
-    def _end(self, item: Item, outcome: Outcome, exception: BaseException | None) -> bool:
+    def _end(self, item: Item, outcome: Outcome | Launched | Parked, exception: BaseException | None) -> bool:
         assert item.started is not None
         if item.context is not None:
             item.context.detach()

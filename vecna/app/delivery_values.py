@@ -12,6 +12,7 @@ from vecna.app.config import Config
 from vecna.app.context import TaskContext
 from vecna.app.task import AnyTask
 from vecna.domain.decide import Attempts, Decision, Outcome
+from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
 from vecna.ports.backend import Backend
@@ -68,6 +69,13 @@ class Parked:
 
     delay: dt.timedelta
     attempts: Attempts
+
+
+@attrs.frozen
+class Launched:
+    """A launcher has prepared what it launches: these messages go with its settlement, and nothing is recorded."""
+
+    messages: tuple[Message, ...] = ()
 
 
 @attrs.frozen
@@ -133,9 +141,9 @@ class Item:
     started: float | None = None
     started_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
-    outcome: Outcome | None = None
+    outcome: Outcome | Launched | Parked | None = None
     exception: BaseException | None = None
-    decision: Decision | Parked | Returned | None = None
+    decision: Decision | Launched | Parked | Returned | None = None
     recorded: TaskState | None = None
     answer: Answer | None = None
     canceled: bool = False
@@ -169,7 +177,7 @@ class Item:
         if self.context is not None:
             self.context.tell_to_stop(reason)
 
-    def complete(self, outcome: Outcome, exception: BaseException | None, at: dt.datetime) -> bool:
+    def complete(self, outcome: Outcome | Launched | Parked, exception: BaseException | None, at: dt.datetime) -> bool:
         """Say how the run ended. False if that was said before: by the time limit, or by the run itself."""
         if self.claim is not None:
             try:

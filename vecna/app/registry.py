@@ -2,77 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Concatenate, ParamSpec, TypeVar, final, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from typing_extensions import Unpack
 
 from vecna.app.context import TaskContext
+from vecna.app.decorators import Declared, Foreign, PeriodicDecorator, TaskDecorator
+from vecna.app.launchers import RESERVED
 from vecna.app.task import AnyTask, Sender, Task
+from vecna.app.when import When
 from vecna.domain.errors import TaskAlreadyRegistered, TaskNotRegistered
 from vecna.domain.options import Options
+from vecna.domain.schedule import Missed
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
 _Coroutine = Coroutine[Any, Any, R]
-
-
-@final
-class _Foreign:
-    """A type that nobody's function names: what takes it first takes anything first, hence no context."""
-
-
-class TaskDecorator:
-    """`@server.task`, and what `@server.task(...)` returns."""
-
-    def __init__(
-        self, registry: Registry, name: str | None = None, options: Mapping[str, object] | None = None
-    ) -> None:
-        self._registry = registry
-        self._name = name
-        self._options = options or {}
-
-    # Type checkers take the first that matches, so the narrower ones come first. A function whose first parameter takes
-    # any object is not told from one with a context: its calls are not checked.
-    @overload
-    def __call__(self, fn: Callable[Concatenate[_Foreign, ...], _Coroutine[R]], /) -> Task[..., R, _Coroutine[R]]: ...
-    @overload
-    def __call__(self, fn: Callable[Concatenate[TaskContext, P], _Coroutine[R]], /) -> Task[P, R, _Coroutine[R]]: ...
-    @overload
-    def __call__(self, fn: Callable[P, _Coroutine[R]], /) -> Task[P, R, _Coroutine[R]]: ...  # type: ignore[overload-overlap]
-    @overload
-    def __call__(self, fn: Callable[Concatenate[_Foreign, ...], R], /) -> Task[..., R, R]: ...
-    @overload
-    def __call__(self, fn: Callable[Concatenate[TaskContext, P], R], /) -> Task[P, R, R]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
-    @overload
-    def __call__(self, /, *, name: str | None = None, **options: Unpack[Options]) -> TaskDecorator: ...
-    def __call__(
-        self, fn: Callable[..., Any] | None = None, /, *, name: str | None = None, **options: Unpack[Options]
-    ) -> Any:
-        """Register a function as a task, or say how in parentheses.
-
-        Args:
-            fn: the function, when used without parentheses.
-            name: the task's name; the function's when left out.
-            **options: in force for what a signature leaves open.
-
-        Returns:
-            The task; with parentheses what takes the function.
-
-        Raises:
-            TaskAlreadyRegistered: the name is another function's.
-            InvalidSignature: an unknown option, or a value that it does not take.
-            TypeError: no function, a generator, or a context parameter in the wrong place.
-        """
-        if fn is None:
-            return TaskDecorator(self._registry, name, options)
-        return self._registry.add(self._name, fn, self._options)
 
 
 class Registering(ABC):
@@ -93,9 +44,37 @@ class Registering(ABC):
         """
         return TaskDecorator(self.registry)
 
+    def periodic(
+        self,
+        spec: str | dt.timedelta,
+        *,
+        code: str | None = None,
+        timezone: str = "UTC",
+        missed: Missed = "once",
+        overlap: bool = True,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> PeriodicDecorator:
+        """Decorator over a task without arguments: every worker stores the schedule when it starts, not the import.
+
+        Args:
+            spec: when; this and the other parameters as for `Server.send_periodic_task`.
+            code: what the schedule is called.
+            timezone: whose wall clock the fields mean.
+            missed: what to do about occurrences when no worker was there.
+            overlap: whether an occurrence may begin while an earlier one is not over.
+            start: no occurrence before this.
+            end: no occurrence after this.
+
+        Raises:
+            InvalidSpec, InvalidArgument: what was given is not allowed.
+        """
+        when = When.of(spec, code=code, timezone=timezone, missed=missed, overlap=overlap, start=start, end=end)
+        return PeriodicDecorator(self.registry, when)
+
     @overload
     def register_task(
-        self, name: str, fn: Callable[Concatenate[_Foreign, ...], _Coroutine[R]], **options: Unpack[Options]
+        self, name: str, fn: Callable[Concatenate[Foreign, ...], _Coroutine[R]], **options: Unpack[Options]
     ) -> Task[..., R, _Coroutine[R]]: ...
     @overload
     def register_task(
@@ -107,7 +86,7 @@ class Registering(ABC):
     ) -> Task[P, R, _Coroutine[R]]: ...
     @overload
     def register_task(
-        self, name: str, fn: Callable[Concatenate[_Foreign, ...], R], **options: Unpack[Options]
+        self, name: str, fn: Callable[Concatenate[Foreign, ...], R], **options: Unpack[Options]
     ) -> Task[..., R, R]: ...
     @overload
     def register_task(
@@ -179,6 +158,7 @@ class Registry(Registering):
         self._tasks: dict[str, AnyTask] = {}
         self._sender = sender
         self._outer: list[Registry] = []
+        self._declared: dict[tuple[str, ...], Declared] = {}
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self._tasks)} tasks>"
@@ -216,7 +196,21 @@ class Registry(Registering):
             raise ValueError("a Registry cannot include itself")
         with self._lock:
             self._put(other._tasks.copy())
+            for declared in other.declared():
+                self.declare(declared)
             other._outer = [outer for outer in other._outer if outer is not self] + [self]
+
+    def declare(self, declared: Declared) -> None:
+        """Remember a schedule that is declared with its task, here and in all registries around."""
+        with self._lock:
+            self._declared[declared.key] = declared
+        for outer in self._outer:
+            outer.declare(declared)
+
+    def declared(self) -> list[Declared]:
+        """The schedules that are declared with tasks."""
+        with self._lock:
+            return list(self._declared.values())
 
     def contains(self, other: Registry) -> bool:
         """Whether `other` was included here, directly or through others."""
@@ -239,6 +233,8 @@ class Registry(Registering):
     def _made(self, name: str | None, fn: Callable[..., Any], options: Mapping[str, object]) -> AnyTask:
         if isinstance(fn, Task):
             fn = fn.fn
+        if name in RESERVED:
+            raise TaskAlreadyRegistered(f"the name {name!r} is used by vecna itself")
         if name is None:
             name = getattr(fn, "__name__", None)
             if not isinstance(name, str):

@@ -12,6 +12,7 @@ import attrs
 from vecna import log
 from vecna.app import tracing
 from vecna.app.config import Config
+from vecna.app.launchers import RESERVED
 from vecna.app.registry import Registry
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
@@ -257,6 +258,8 @@ def check(signature: object, *, member_of: str = "") -> None:
         name = getattr(signature, "name", None)
         hint = f": call {name}.send(...), or pass {name}.signature(...)" if hasattr(signature, "signature") else ""
         raise InvalidSignature(f"send_task takes a Signature, not a {type(signature).__name__}{hint}")
+    if signature.name in RESERVED:
+        raise InvalidSignature(f"the task name {signature.name!r} is used by vecna itself")
     for name in _BY_WORKFLOWS:
         value = getattr(signature, name)
         if value and not (member_of and (value == member_of or name == "group_task_count")):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vecna.app.config import Config
 from vecna.app.registry import Registering, Registry
 from vecna.app.results import AsyncResult
+from vecna.app.schedule_handles import Schedule
+from vecna.app.schedules import ScheduleServer
 from vecna.app.sending import PrePublishHandler, Sending
 from vecna.app.twins import blocking
+from vecna.app.when import When
 from vecna.app.workflow_sending import WorkflowSending
-from vecna.app.workflow_server import WorkflowServer
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.signature import Signature
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Server(Registering, WorkflowServer):
+class Server(Registering, ScheduleServer):
     """Registers tasks, sends them, and makes workers that run them. Opens nothing until it is first used.
 
     Args:
@@ -161,6 +163,12 @@ class _TaskSender:
 
     async def send_task_async(self, signature: Signature[T]) -> AsyncResult[T]:
         return await self._server.send_task_async(signature)
+
+    def store_schedule(self, when: When, signature: Signature[Any]) -> Schedule:
+        return self._server._send_periodic("task", when, signature)  # noqa: SLF001  # a part of the server
+
+    async def store_schedule_async(self, when: When, signature: Signature[Any]) -> Schedule:
+        return await self._server.pool.run(lambda: self.store_schedule(when, signature))
 
     @property
     def clock(self) -> Clock:

@@ -64,17 +64,24 @@ def sweep_senders(wiring: Wiring, queues: Iterable[str]) -> None:
     """
     broker, backend = wiring.broker, wiring.backend
     age = dt.timedelta(seconds=wiring.config.publish_timeout)
-    for root in backend.uncommitted(age, _MOST):
+    for root in _without_launcher(wiring, backend.uncommitted(age, _MOST)):
         if _was_sent(wiring, root):
             backend.commit_plan(root)
         else:
             end_workflow(wiring, root, _DIED)
     for queue in queues:
-        for hold in broker.staged(queue, age, _MOST):
+        for hold in _without_launcher(wiring, broker.staged(queue, age, _MOST)):
             (node,) = backend.get_nodes([hold])
             sent = node is not None and node.committed
             while broker.unstage(queue, hold, canceled=not sent):
                 pass
+
+
+def _without_launcher(wiring: Wiring, uuids: Sequence[str]) -> list[str]:
+    """Those that no launcher looks after: it has the id of what it launches, and comes again until it is done."""
+    places = wiring.broker.locate(uuids) if uuids else ()
+    held_or_dead = (Standing.HELD, Standing.DEAD)
+    return [uuid for uuid, place in zip(uuids, places, strict=True) if place is None or place.standing in held_or_dead]
 
 
 def _was_sent(wiring: Wiring, root: str) -> bool:

@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias
 from typing_extensions import TypeVar, Unpack
 
 from vecna.app.context import TaskContext, current_task
+from vecna.app.every import Every
 from vecna.app.parameters import Parameters
+from vecna.app.schedule_handles import Schedule
 from vecna.app.twins import blocking
+from vecna.app.when import When
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.options import Options, check_options
+from vecna.domain.schedule import Missed
 from vecna.domain.signature import Signature
 from vecna.ports.clock import Clock
 
@@ -40,6 +44,12 @@ class Sender(Protocol):
         """Send one call."""
 
     async def send_task_async(self, signature: Signature[T]) -> AsyncResult[T]:
+        """The same without blocking the event loop."""
+
+    def store_schedule(self, when: When, signature: Signature[Any]) -> Schedule:
+        """Have a call run again and again."""
+
+    async def store_schedule_async(self, when: When, signature: Signature[Any]) -> Schedule:
         """The same without blocking the event loop."""
 
     @property
@@ -157,6 +167,44 @@ class Task(Generic[P, R, C]):
         kept = {name: value for name, value in self._call_options.items() if not _displaced(name, checked)}
         other._call_options = MappingProxyType({**kept, **checked})  # noqa: SLF001  # the same class
         return other
+
+    def every(
+        self,
+        spec: str | dt.timedelta,
+        *,
+        code: str | None = None,
+        timezone: str = "UTC",
+        missed: Missed = "once",
+        overlap: bool = True,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> Every[P]:
+        """Have it run again and again: `add.every("0 6 * * *", timezone="Europe/Berlin").send(1, 2)`.
+
+        Args:
+            spec: when; this and the other parameters as for `Server.send_periodic_task`.
+            code: what the schedule is called, and cancelled by.
+            timezone: whose wall clock the fields mean.
+            missed: what to do about occurrences when no worker was there.
+            overlap: whether an occurrence may begin while an earlier one is not over.
+            start: no occurrence before this.
+            end: no occurrence after this.
+
+        Returns:
+            What takes the arguments: its `send` gives the handle of the schedule.
+
+        Raises:
+            InvalidSpec, InvalidArgument: what was given is not allowed.
+        """
+        when = When.of(spec, code=code, timezone=timezone, missed=missed, overlap=overlap, start=start, end=end)
+
+        def store(signature: Signature[Any]) -> Schedule:
+            return self._home.sender(self.name).store_schedule(when, signature)
+
+        async def store_async(signature: Signature[Any]) -> Schedule:
+            return await self._home.sender(self.name).store_schedule_async(when, signature)
+
+        return Every(self.signature, store, store_async)
 
 
 class _ServersClock(Clock):

@@ -22,7 +22,7 @@ from vecna.domain.message import Message
 from vecna.domain.plan import Plan, plan
 from vecna.domain.signature import Signature
 from vecna.domain.state import TaskState
-from vecna.domain.workflow import Chain, Chord, Group
+from vecna.domain.workflow import Chain, Chord, Group, Link
 from vecna.ports.backend import Backend
 from vecna.ports.clock import Clock
 from vecna.ports.values import Adapters
@@ -77,18 +77,18 @@ class WorkflowSending:
             BrokerUnavailable: the store could not be reached within `Config.send_timeout`; the same call may be
                 repeated.
         """
-        concurrency = self._concurrency(send_concurrency)
+        concurrency = self.concurrency(send_concurrency)
         signatures = list(workflow.signatures())
         for signature in signatures:
             check(signature, member_of=signature.group_uuid)
         with tracing.send_span(signatures) as traced:
             final = {each.uuid: each for each in self._sending.prepared(signatures, traced=traced)}
-            complete = _with_final(plan(workflow), final)
+            complete = with_final(plan(workflow), final)
             messages = [self._sending.message(signature) for signature in complete.first]
             for step in complete.steps:
                 for signature in step.first:
                     self._sending.message(signature)  # its size is checked now, not when its turn comes
-            later = self._later(complete, signatures, ports.clock)
+            later = later_records(complete, signatures, ports.clock)
             known = set(self._sending.old(signatures))
 
             def attempt() -> set[str]:
@@ -100,21 +100,17 @@ class WorkflowSending:
             new = self._sending.insist(attempt, signatures, ports.clock, stop)
         return SentWorkflow(complete, {message.uuid: message.queue for message in messages}, frozenset(new))
 
-    def _concurrency(self, asked: int | None) -> int:
+    def concurrency(self, asked: int | None) -> int:
+        """How many batches may be in flight; 0: all.
+
+        Raises:
+            InvalidArgument: that is no such number.
+        """
         if asked is None:
             return self._config.default_send_concurrency
         if type(asked) is not int or asked < 0:
             raise InvalidArgument(f"send_concurrency must be an int of 0 or more, or None, not {asked!r}")
         return asked
-
-    def _later(self, complete: Plan, signatures: Iterable[Signature[Any]], clock: Clock) -> list[TaskState]:
-        """Records of all that does not begin at once."""
-        now = clock.now()
-        states = [
-            TaskState(task_uuid=uuid, task_name=name, created_at=now, node=complete.root)
-            for uuid, name in complete.later
-        ]
-        return states + waiting_callbacks(signatures, clock)
 
     def _attempt(
         self, complete: Plan, messages: Sequence[Message], later: Sequence[TaskState], ports: Adapters, concurrency: int
@@ -128,8 +124,8 @@ class WorkflowSending:
             ports.backend.commit_plan(complete.root)
             return new
         new = set()
-        batches = list(_batches(messages))
-        for batch, answers in _each(batches, lambda batch: ports.broker.stage(complete.root, batch), concurrency):
+        parts = list(batches(messages))
+        for batch, answers in _each(parts, lambda batch: ports.broker.stage(complete.root, batch), concurrency):
             new.update(_accepted(batch, answers))
         canceled = not ports.backend.commit_plan(complete.root)
         for queue in sorted(queues):
@@ -138,7 +134,7 @@ class WorkflowSending:
         return new
 
 
-def _with_final(draft: Plan, final: Mapping[str, Signature[Any]]) -> Plan:
+def with_final(draft: Plan, final: Mapping[str, Signature[Any]]) -> Plan:
     """The plan with its signatures as they were prepared; where they stand in it stays."""
 
     def complete(signature: Signature[Any]) -> Signature[Any]:
@@ -146,6 +142,30 @@ def _with_final(draft: Plan, final: Mapping[str, Signature[Any]]) -> Plan:
 
     steps = tuple([attrs.evolve(step, first=tuple(map(complete, step.first))) for step in draft.steps])
     return attrs.evolve(draft, first=tuple(map(complete, draft.first)), steps=steps)
+
+
+def later_records(complete: Plan, signatures: Iterable[Signature[Any]], clock: Clock) -> list[TaskState]:
+    """Records of all that does not begin at once.
+
+    Args:
+        complete: what is sent.
+        signatures: all tasks in it.
+        clock: time.
+    """
+    now = clock.now()
+    states = [
+        TaskState(task_uuid=uuid, task_name=name, created_at=now, node=complete.root) for uuid, name in complete.later
+    ]
+    return states + waiting_callbacks(signatures, clock)
+
+
+def leaf_records(link: Link, root: str, clock: Clock) -> list[TaskState]:
+    """Records of all tasks of a workflow, as waiting; of a single task only those of its callbacks."""
+    if isinstance(link, Signature):
+        return waiting_callbacks([link], clock)
+    leaves, now = list(link.signatures()), clock.now()
+    states = [TaskState(task_uuid=leaf.uuid, task_name=leaf.name, created_at=now, node=root) for leaf in leaves]
+    return states + waiting_callbacks(leaves, clock)
 
 
 def _ended(backend: Backend, uuids: Sequence[str]) -> set[str]:
@@ -158,7 +178,8 @@ def _accepted(messages: Sequence[Message], answers: Sequence[bool]) -> Iterable[
     return [message.uuid for message, is_new in zip(messages, answers, strict=True) if is_new]
 
 
-def _batches(messages: Sequence[Message]) -> Iterable[Sequence[Message]]:
+def batches(messages: Iterable[Message]) -> Iterable[Sequence[Message]]:
+    """Messages by queue, as many as go into one call."""
     by_queue: dict[str, list[Message]] = {}
     for message in messages:
         by_queue.setdefault(message.queue, []).append(message)
@@ -168,14 +189,14 @@ def _batches(messages: Sequence[Message]) -> Iterable[Sequence[Message]]:
 
 
 def _each(
-    batches: Sequence[Sequence[Message]], call: Callable[[Sequence[Message]], list[bool]], concurrency: int
+    parts: Sequence[Sequence[Message]], call: Callable[[Sequence[Message]], list[bool]], concurrency: int
 ) -> Iterable[tuple[Sequence[Message], list[bool]]]:
     """Make a call for each batch, several at a time."""
-    threads = min(concurrency or len(batches), len(batches), _MOST_THREADS)
+    threads = min(concurrency or len(parts), len(parts), _MOST_THREADS)
     if threads <= 1:
-        return [(batch, call(batch)) for batch in batches]
+        return [(batch, call(batch)) for batch in parts]
     with ThreadPoolExecutor(threads, thread_name_prefix="vecna-send") as executor:
-        return list(zip(batches, executor.map(call, batches), strict=True))
+        return list(zip(parts, executor.map(call, parts), strict=True))
 
 
 def check_workflow(value: object, kind: type[Workflow], method: str) -> None:

@@ -168,37 +168,10 @@ class WorkflowServer(Inspecting):
         """Stop chords: members and callback. As `cancel_delayed_group`."""
         return self._cancel_workflows(chords)
 
-    @blocking
-    def cancel(self, what: object) -> Cancellation:
-        """Stop the task with this id and all work with this code, whatever it is. What nobody knows is no error.
-
-        Work that was sent before is stopped with all that it would still cause; what is sent later under the same
-        code runs.
-
-        Args:
-            what: an id or code, or a signature, workflow or handle.
-
-        Raises:
-            InvalidArgument: no id or code can be written so.
-            BrokerUnavailable: the store cannot be reached; part of it may have been done, the call may be repeated.
-        """
-        if not isinstance(what, str):
-            return self._cancel_workflows([what])
-        check_id(what, "id or code")
-        canceller = self._canceller()
-        by_code = canceller.code(what)
-        by_id = canceller.tasks({**dict.fromkeys(self._leaves_of(what), ""), what: ""})
-        self._end(canceller.touched)
-        found = {uuid: kind for each in (by_id, by_code) for uuid, kind in _kinds(each)}
-        if by_code.canceled or by_code.running or len(found) > 1:
-            found = {uuid: kind for uuid, kind in found.items() if uuid != what or kind != "unknown"}
-        return cancellation(found, found)
-
     cancel_delayed_task_async = twin(cancel_delayed_task)
     cancel_delayed_group_async = twin(cancel_delayed_group)
     cancel_delayed_chain_async = twin(cancel_delayed_chain)
     cancel_delayed_chord_async = twin(cancel_delayed_chord)
-    cancel_async = twin(cancel)
 
     def cancel_leaves(self, queues: Mapping[str, str]) -> Cancellation:
         """Stop tasks by id; for each the queue that it was sent to, "" if unknown."""
@@ -208,6 +181,20 @@ class WorkflowServer(Inspecting):
         return answer
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _cancel(self, what: object) -> Cancellation:
+        """Stop the task with this id and all work with this code, whatever it is."""
+        if not isinstance(what, str):
+            return self._cancel_workflows([what])
+        check_id(what, "id or code")
+        canceller = self._canceller()
+        by_code = canceller.code(what)
+        by_id = canceller.tasks({**dict.fromkeys(self._leaves_of(what), ""), what: ""})
+        self._end(canceller.touched)
+        found = {uuid: kind for each in (by_id, by_code) for uuid, kind in kinds(each)}
+        if by_code.canceled or by_code.running or len(found) > 1:
+            found = {uuid: kind for uuid, kind in found.items() if uuid != what or kind != "unknown"}
+        return cancellation(found, found)
 
     def _canceller(self) -> Canceller:
         return Canceller(self.lookup, self.clock.now())
@@ -286,7 +273,8 @@ class WorkflowServer(Inspecting):
                 raise InvalidArgument(f"cancel takes ids, signatures or handles of results, not {type(task).__name__}")
 
 
-def _kinds(answer: Cancellation) -> Iterator[tuple[str, str]]:
+def kinds(answer: Cancellation) -> Iterator[tuple[str, str]]:
+    """What became of each id."""
     for kind in ("canceled", "running", "finished", "unknown"):
         for uuid in getattr(answer, kind):
             yield uuid, kind

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
+from typing import Final
 
 import attrs
 
+from vecna.domain.ids import ALLOWED
 from vecna.domain.signature import Signature
+
+_OCCURRENCES: Final = "@schedule"
 
 
 @attrs.frozen
@@ -20,7 +25,8 @@ class Message:
         priority: 0 to 9, higher is leased first.
         due: not to be leased before this instant; None for at once.
         delay: the same, counted by the broker's own clock from when it accepts the message.
-        code: the code shared with others; "" if it is the task's own id.
+        code: the code shared with others; "" if it is the task's own id. Occurrences of a schedule share one of their
+            own (`code_of_occurrences`): a cancel of the schedule does not reach other tasks under its code.
     """
 
     uuid: str
@@ -41,5 +47,17 @@ class Message:
             signature.priority,
             signature.eta,
             signature.delay,
-            "" if signature.code == signature.uuid else signature.code,
+            _shared_code(signature),
         )
+
+
+def _shared_code(signature: Signature) -> str:
+    if signature.spec:
+        return code_of_occurrences(signature.code)
+    return "" if signature.code == signature.uuid else signature.code
+
+
+def code_of_occurrences(code: str) -> str:
+    """What the messages of all occurrences of a schedule share, and those of no other task."""
+    made = code + _OCCURRENCES
+    return made if ALLOWED.fullmatch(made) else str(uuid.uuid5(uuid.NAMESPACE_OID, made))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Final
+from typing import Final, Protocol
 
 from vecna.app.delivery_values import Wiring
 from vecna.app.firing import Firer
@@ -15,6 +15,13 @@ _SOURCE: Final = "firing schedules"
 _STORING: Final = "storing its schedules"
 
 
+class Served(Wiring, Protocol):
+    """What a worker needs of its server."""
+
+    def store_periodic_tasks(self) -> None:
+        """Store the schedules that are declared with the tasks. One that cannot be stored is logged."""
+
+
 class Scheduling:
     """Stores the schedules that are declared with the tasks, then fires whatever is due. Runs in one thread.
 
@@ -23,7 +30,7 @@ class Scheduling:
         outage: whom to tell of calls that fail.
     """
 
-    def __init__(self, wiring: Wiring, outage: Outage) -> None:
+    def __init__(self, wiring: Served, outage: Outage) -> None:
         self._wiring = wiring
         self._outage = outage
         self._firer = Firer(wiring)

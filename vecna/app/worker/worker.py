@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from vecna import log
-from vecna.app.delivery_values import Wiring
 from vecna.app.worker.engine import Engine
 from vecna.app.worker.handlers import ConsumeHandler, ErrorHandler, Handlers, TaskHandler
+from vecna.app.worker.scheduling import Served
 from vecna.app.worker.signals import Signals
 from vecna.domain.durations import to_duration
 from vecna.domain.errors import InvalidArgument, WorkerAborted
@@ -35,7 +35,7 @@ class Worker:
         InvalidArgument: a name, number or queue that is not allowed.
     """
 
-    def __init__(self, server: Wiring, name: str, concurrency: int = 0, queues: Sequence[str] | None = None) -> None:
+    def __init__(self, server: Served, name: str, concurrency: int = 0, queues: Sequence[str] | None = None) -> None:
         self._server = server
         #: How states, logs and listings call it.
         self.name = check_id(name, "worker name")

@@ -1,0 +1,225 @@
+"""Firing what is due: any worker, any number of them, each occurrence once.
+
+A firing is one compare-and-set step at the broker: the schedule goes on to its next due time and the occurrence's
+message is laid in its outbox, or neither. The message's id is made of code and due time. Whoever dies anywhere leaves
+either a schedule that is still due or a message that the next worker carries to its queue.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from vecna import log
+from vecna.app.delivery_values import Wiring, with_options
+from vecna.app.launchers import dated, occurrence_launcher
+from vecna.app.sending import waiting_callbacks
+from vecna.domain.codec import MAX_MESSAGE
+from vecna.domain.errors import InvalidArgument, InvalidSignature, InvalidSpec
+from vecna.domain.message import Message
+from vecna.domain.schedule import CATCH_UP, ScheduleRecord, firing, occurrence
+from vecna.domain.signature import Signature
+from vecna.domain.state import TaskState
+from vecna.ports.plans import NodeStatus
+from vecna.ports.schedules import FireCall, Fired
+from vecna.ports.values import Place, Standing
+
+#: Schedules that are looked at in one step, and occurrences that are fired in it.
+_MOST: Final = 100
+_MOST_FIRED: Final = 500
+#: Relays in one step; what is left is the next one's.
+_RELAYS: Final = 20
+#: Seconds after which what another worker may have left in the outbox is carried over without any other reason.
+_LOOK: Final = 10.0
+_PAGE: Final = 500
+#: So many versions are remembered as logged.
+_MOST_LOGGED: Final = 1000
+#: A message that stands so is not over.
+_UNFINISHED: Final = frozenset({Standing.HELD, Standing.PENDING, Standing.DELAYED, Standing.LEASED})
+
+
+@attrs.frozen
+class _Shot:
+    """One firing that is to be tried.
+
+    Attributes:
+        call: for the broker.
+        later: records of what the occurrence may cause, to be written when it is fired.
+    """
+
+    call: FireCall
+    later: tuple[TaskState, ...] = ()
+
+
+class Firer:
+    """Fires what is due. For one thread at a time; any number of them in any number of processes.
+
+    Args:
+        wiring: of the server.
+    """
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._broker = wiring.broker
+        self._backend = wiring.backend
+        self._next: dt.datetime | None = None
+        self._relayed = -_LOOK
+        self._logged: set[tuple[str, int]] = set()
+
+    def step(self) -> dt.timedelta | None:
+        """Fire what is due now, in bounded time.
+
+        Returns:
+            How long until there is more to do: nothing if there is some left now; None if nothing is planned.
+
+        Raises:
+            BrokerUnavailable: broker or backend cannot be reached; what was begun, the next step of any worker ends.
+        """
+        clock = self._wiring.clock
+        found = self._broker.due_schedules(_MOST)
+        looked = clock.monotonic()
+        came = self._next is not None and self._next <= found.now
+        if any(not record.overlap for record in found.records):
+            self._relay()  # whether the last occurrence is over can only be seen when it has arrived
+        share = max(1, _MOST_FIRED // max(1, len(found.records)))
+        shots: list[_Shot] = []
+        for record in found.records:
+            shots += self._aim(record, found.now, share)
+        again = self._fire(shots)
+        if shots or came or looked - self._relayed >= _LOOK:
+            self._relay()
+        following = [shot.call.following for shot in shots if shot.call.following is not None]
+        self._next = min([*following, *([found.next_due] if found.next_due else [])], default=None)
+        if again or self._next is None:
+            return dt.timedelta(0) if again else None
+        passed = dt.timedelta(seconds=clock.monotonic() - looked)
+        return max(self._next - found.now - passed, dt.timedelta(0))
+
+    # -- what to fire ------------------------------------------------------------------------------------------------
+
+    def _aim(self, record: ScheduleRecord, now: dt.datetime, share: int) -> Iterator[_Shot]:
+        """What is to be done about a schedule that is due."""
+        try:
+            if not record.overlap and self._is_unfinished(record):
+                yield _Shot(_skipped(record, now))
+                return
+            grace = dt.timedelta(seconds=self._wiring.config.lease)
+            for _ in range(share if record.overlap else 1):
+                plan = firing(record, now, grace)
+                yield self._shot(record, plan.due, plan.following)
+                if plan.following is None or plan.following > now:
+                    return
+                record = attrs.evolve(record, next_fire_at=plan.following)
+        except InvalidSpec as exc:
+            self._unreadable_spec(record, now, exc)
+
+    def _shot(self, record: ScheduleRecord, due: dt.datetime | None, following: dt.datetime | None) -> _Shot:
+        past = record.missed == "all"
+        if due is None:
+            return _Shot(FireCall(record.code, record.version, record.next_fire_at, following))
+        message, later = self.occurrence(record, due)
+        call = FireCall(
+            record.code,
+            record.version,
+            record.next_fire_at,
+            following,
+            occurred_at=due,
+            uuid=message.uuid,
+            messages=(message,),
+            may_be_past=past,
+        )
+        return _Shot(call, later)
+
+    def occurrence(self, record: ScheduleRecord, due: dt.datetime) -> tuple[Message, tuple[TaskState, ...]]:
+        """The message of one occurrence, and the records of the callbacks that it may cause.
+
+        One that cannot be made goes out as a launcher: whoever gets that records the occurrence as failed, unless it
+        knows better.
+        """
+        if record.kind == "task":
+            try:
+                return self._task(record, due)
+            except (InvalidSignature, InvalidArgument) as exc:
+                self._log_once(
+                    record, f"what schedule {record.code} sends cannot be read here; its occurrences may fail: {exc}"
+                )
+        return Message.of(occurrence_launcher(record, due), self._wiring.config.default_queue), ()
+
+    def _task(self, record: ScheduleRecord, due: dt.datetime) -> tuple[Message, tuple[TaskState, ...]]:
+        link = occurrence(record.content, record.code, due, record.spec)
+        if not isinstance(link, Signature):
+            raise InvalidSignature(f"it is a {type(link).__name__}, and should be a task")
+        complete = dated(with_options(link, self._wiring.registry.get(link.name)), due)
+        message = Message.of(complete, self._wiring.config.default_queue)
+        if len(message.body) > MAX_MESSAGE:
+            raise InvalidArgument(f"its message has {len(message.body)} bytes; at most {MAX_MESSAGE}")
+        return message, tuple(waiting_callbacks([complete], self._wiring.clock))
+
+    def _unreadable_spec(self, record: ScheduleRecord, now: dt.datetime, exc: InvalidSpec) -> None:
+        """Leave it to workers that can read it; when none has for a while, pause it, so that it is in nobody's way."""
+        self._log_once(record, f"the spec of schedule {record.code} cannot be read here: {exc}")
+        if now - record.next_fire_at > dt.timedelta(seconds=self._wiring.config.lease):
+            log.error(f"schedule {record.code} is paused, because no worker can read its spec: {exc}", code=record.code)
+            self._broker.pause_schedule(record.code, paused=True)
+
+    def _log_once(self, record: ScheduleRecord, text: str) -> None:
+        if (record.code, record.version) not in self._logged and len(self._logged) < _MOST_LOGGED:
+            self._logged.add((record.code, record.version))
+            log.error(text, code=record.code)
+
+    # -- whether the last one is over --------------------------------------------------------------------------------
+
+    def _is_unfinished(self, record: ScheduleRecord) -> bool:
+        """Whether the last occurrence is queued, running or waiting for a repeat."""
+        last = record.last_uuid
+        if not last:
+            return False
+        if _stands(self._broker.locate([last])[0]):  # a task, or the launcher of a workflow
+            return True
+        (node,) = self._backend.get_nodes([last])
+        if node is None or node.status is NodeStatus.COMPLETE:
+            return False
+        # A group has failed with its first member; others may still run.
+        return node.status is NodeStatus.OPEN or any(map(_stands, self._members(last)))
+
+    def _members(self, root: str) -> Iterator[Place | None]:
+        offset = 0
+        while uuids := self._backend.get_tasks(root, every=True, offset=offset, limit=_PAGE):
+            yield from self._broker.locate(uuids)
+            offset += len(uuids)
+
+    # -- firing ------------------------------------------------------------------------------------------------------
+
+    def _fire(self, shots: Sequence[_Shot]) -> bool:
+        """Fire; whether there is more to be done at once."""
+        if not shots:
+            return False
+        answers = self._broker.fire([shot.call for shot in shots])
+        fired = [shot for shot, answer in zip(shots, answers, strict=True) if answer is Fired.FIRED]
+        later = [state for shot in fired for state in shot.later]
+        if later:
+            self._backend.put_states(later)
+        return Fired.STALE in answers
+
+    def _relay(self) -> None:
+        for _ in range(_RELAYS):
+            if not self._broker.relay_schedules():
+                break
+        self._relayed = self._wiring.clock.monotonic()
+
+
+def _stands(place: Place | None) -> bool:
+    return place is not None and place.standing in _UNFINISHED
+
+
+def _skipped(record: ScheduleRecord, now: dt.datetime) -> FireCall:
+    """Leave out what is due: the earlier one is not over."""
+    due, rhythm = record.next_fire_at, record.rhythm
+    missed = rhythm.between(due, now, record.anchor, limit=CATCH_UP)
+    following = rhythm.next_after(missed[-1] if missed else due, record.anchor)
+    # Of what was missed, what would have been made up for with one run counts once.
+    count = 1 + len(missed) if record.missed == "all" else 1
+    return FireCall(record.code, record.version, due, following, skipped=count, may_be_past=True)
