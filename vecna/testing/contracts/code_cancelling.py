@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import cast
 
 import pytest
 
 from vecna.adapters.clock import ManualClock
 from vecna.domain.errors import InvalidArgument
-from vecna.ports.broker import Broker, Waiter
-from vecna.ports.staging import CodeCancelling
+from vecna.ports.broker import Waiter
 from vecna.ports.values import Answer, QueueCounts, SettleAs, Standing, Verdict
 from vecna.testing.contracts.driven import BrokerCase, DrivenQueue, names
-from vecna.testing.contracts.staging import staging_of, unstage
+from vecna.testing.contracts.staging import unstage
 from vecna.testing.contracts.values import HOSTILE, LEASE, PATIENCE, SECOND
 from vecna.testing.contracts.waking import WakeLaws
 
@@ -23,18 +21,13 @@ LARGEST_PAGE = 1_000
 MANY = 1_234
 
 
-def codes_of(broker: Broker) -> CodeCancelling:
-    """The broker in its role of stopping by code."""
-    return cast(CodeCancelling, broker)
-
-
 def cancel_code(queue: DrivenQueue, code: str) -> tuple[list[str], list[str]]:
     """All pages of one walk, sorted: what will never start, and what runs."""
     canceled: list[str] = []
     running: list[str] = []
     cursor = ""
     while True:
-        page = codes_of(queue.broker).cancel_code(queue.name, code, cursor)
+        page = queue.broker.cancel_code(queue.name, code, cursor)
         assert len(page.canceled) + len(page.running) <= LARGEST_PAGE
         canceled += page.canceled
         running += page.running
@@ -68,7 +61,7 @@ class CodeCancelLaws(CodeCancelCase):
         queue.settle(queue.take_one(), SettleAs.RETRY, delay=SECOND)
         queue.send("pending", code="c", priority=3)
         queue.send("delayed", code="c", delay=SECOND)
-        staging_of(queue.broker).stage("h", [queue.message("held", code="c")])
+        queue.broker.stage("h", [queue.message("held", code="c")])
 
         assert stop() == (["delayed", "held", "pending", "retry"], [])
 
@@ -79,7 +72,7 @@ class CodeCancelLaws(CodeCancelCase):
             ("delayed", "held", "pending", "retry"), Verdict.CANCELED
         )
         assert queue.settle_all(taken) == [Answer.OK] * 4
-        assert staging_of(queue.broker).unstage("q", "h") == 0
+        assert queue.broker.unstage("q", "h") == 0
         clock.advance(10 * SECOND)
         assert queue.take() == []
         assert queue.counts() == QueueCounts()
@@ -232,7 +225,7 @@ class CodeCancelLaws(CodeCancelCase):
 
     def test_what_was_let_go_keeps_its_code(self, queue: DrivenQueue, stop: Stop) -> None:
         """It came as one of many; it can still be stopped as one of them."""
-        staging_of(queue.broker).stage("h", [queue.message("a", code="c"), queue.message("b", code="c")])
+        queue.broker.stage("h", [queue.message("a", code="c"), queue.message("b", code="c")])
         unstage(queue.broker, "q", "h")
 
         assert stop() == (["a", "b"], [])
@@ -260,7 +253,7 @@ class CodeCancelLaws(CodeCancelCase):
         found: set[str] = set()
         cursor = ""
         while True:
-            page = codes_of(queue.broker).cancel_code("q", "c", cursor)
+            page = queue.broker.cancel_code("q", "c", cursor)
             found.update(page.canceled)
             queue.settle_all(queue.take(LARGEST_PAGE, verdicts_only=True))
             cursor = page.cursor
@@ -273,10 +266,10 @@ class CodeCancelLaws(CodeCancelCase):
     def test_a_repeated_page_is_the_same_page(self, queue: DrivenQueue) -> None:
         """A lost reply in the middle of a walk."""
         queue.send(*[f"t{number}" for number in range(MANY)], code="c")
-        first = codes_of(queue.broker).cancel_code("q", "c")
-        second = codes_of(queue.broker).cancel_code("q", "c", first.cursor)
+        first = queue.broker.cancel_code("q", "c")
+        second = queue.broker.cancel_code("q", "c", first.cursor)
 
-        again = [codes_of(queue.broker).cancel_code("q", "c", cursor) for cursor in ("", first.cursor)]
+        again = [queue.broker.cancel_code("q", "c", cursor) for cursor in ("", first.cursor)]
 
         assert [set(page.canceled) for page in again] == [set(first.canceled), set(second.canceled)]
 
@@ -287,9 +280,9 @@ class CodeCancelLaws(CodeCancelCase):
         """Before anything is stopped; and no message comes in under such a code."""
         queue.send("a", code="c")
         with pytest.raises(InvalidArgument):
-            codes_of(queue.broker).cancel_code(hostile, "c")
+            queue.broker.cancel_code(hostile, "c")
         with pytest.raises(InvalidArgument):
-            codes_of(queue.broker).cancel_code("q", hostile)
+            queue.broker.cancel_code("q", hostile)
         if hostile:
             with pytest.raises(InvalidArgument):
                 queue.send("b", code=hostile)

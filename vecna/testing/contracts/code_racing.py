@@ -9,9 +9,8 @@ from functools import partial
 from vecna.adapters.clock import ManualClock
 from vecna.ports.broker import Broker
 from vecna.ports.values import Answer, Delivery, SettleAs, Verdict
-from vecna.testing.contracts.code_cancelling import CodeCancelCase, cancel_code, codes_of
+from vecna.testing.contracts.code_cancelling import CodeCancelCase, cancel_code
 from vecna.testing.contracts.driven import DrivenQueue, at_once
-from vecna.testing.contracts.staging import staging_of
 from vecna.testing.contracts.values import LEASE, NOTHING
 
 _MESSAGES = 240
@@ -59,7 +58,7 @@ class CodeRaceLaws(CodeCancelCase):
         sender = DrivenQueue(self.make(clock), clock)
         uuids = [f"t{number}" for number in range(_MESSAGES)]
         sender.send(*uuids[::2], code="c")
-        staging_of(sender.broker).stage("h", [sender.message(uuid, code="c") for uuid in uuids[1::2]])
+        sender.broker.stage("h", [sender.message(uuid, code="c") for uuid in uuids[1::2]])
         moments = itertools.count()
         told_at: dict[str, int] = {}
         runs: list[tuple[int, str]] = []
@@ -84,7 +83,7 @@ class CodeRaceLaws(CodeCancelCase):
             try:
                 cursor = ""
                 while len(ended) < len(uuids):
-                    page = codes_of(queue.broker).cancel_code("q", "c", cursor)
+                    page = queue.broker.cancel_code("q", "c", cursor)
                     found = next(moments)
                     for uuid in (*page.canceled, *page.running):
                         told_at.setdefault(uuid, found)
@@ -94,7 +93,7 @@ class CodeRaceLaws(CodeCancelCase):
 
         def let_go() -> None:
             broker = self.make(clock)
-            while staging_of(broker).unstage("q", "h", limit=3):
+            while broker.unstage("q", "h", limit=3):
                 pass
 
         def pass_time() -> None:

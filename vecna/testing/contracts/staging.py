@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import cast
 
 import pytest
 
@@ -16,16 +15,11 @@ from vecna.testing.contracts.driven import BrokerCase, DrivenQueue, names
 from vecna.testing.contracts.values import HOSTILE, NOTHING, SECOND
 
 
-def staging_of(broker: Broker) -> Staging:
-    """The broker in its role of holding messages back."""
-    return cast(Staging, broker)
-
-
 def unstage(broker: Broker, queue: str, hold: str, *, canceled: bool = False, limit: int = 500) -> list[int]:
     """Let all that is held go; what each call answered."""
-    left = [staging_of(broker).unstage(queue, hold, canceled=canceled, limit=limit)]
+    left = [broker.unstage(queue, hold, canceled=canceled, limit=limit)]
     while left[-1]:
-        left.append(staging_of(broker).unstage(queue, hold, canceled=canceled, limit=limit))
+        left.append(broker.unstage(queue, hold, canceled=canceled, limit=limit))
         assert left[-1] < left[-2], "a call let nothing go"
     return left
 
@@ -36,7 +30,7 @@ class StagingCase(BrokerCase):
     @pytest.fixture
     def staging(self, broker: Broker) -> Staging:
         """The broker under test, as it holds messages back."""
-        return staging_of(broker)
+        return broker
 
 
 class StageLaws(StagingCase):

@@ -15,7 +15,7 @@ from vecna.ports.broker import Waiter
 from vecna.ports.staging import Staging
 from vecna.ports.values import Canceling, QueueCounts, Standing, Verdict
 from vecna.testing.contracts.driven import DrivenQueue, at_once, names
-from vecna.testing.contracts.staging import StagingCase, staging_of, unstage
+from vecna.testing.contracts.staging import StagingCase, unstage
 from vecna.testing.contracts.values import MILLISECOND, NOTHING, PATIENCE, SECOND
 from vecna.testing.contracts.waking import WakeLaws
 
@@ -199,13 +199,13 @@ class UnstageLaws(StagingCase):
         def stage(mine: list[str]) -> list[object]:
             broker = self.make(clock)
             for start in range(0, len(mine), 20):
-                staging_of(broker).stage("h", [first.message(uuid) for uuid in mine[start : start + 20]])
+                broker.stage("h", [first.message(uuid) for uuid in mine[start : start + 20]])
             return []
 
         def let_go() -> list[object]:
             broker = self.make(clock)
             for _ in range(40):
-                staging_of(broker).unstage("q", "h", limit=7)
+                broker.unstage("q", "h", limit=7)
             return []
 
         def cancel() -> list[object]:
@@ -244,11 +244,10 @@ class UnstageWakeLaws(WakeLaws):
         self, live_queue: DrivenQueue, waiting: Callable[..., tuple[Waiter, Future[None]]], canceled: bool
     ) -> None:
         """A group's first member starts at once; an end is recorded at once."""
-        staging = staging_of(live_queue.broker)
-        staging.stage("h", [live_queue.message("a")])
+        live_queue.broker.stage("h", [live_queue.message("a")])
         _, future = waiting()
 
-        staging.unstage("q", "h", canceled=canceled)
+        live_queue.broker.unstage("q", "h", canceled=canceled)
 
         future.result(PATIENCE)
         assert names(live_queue.take()) == ["a"]
