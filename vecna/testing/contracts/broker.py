@@ -10,10 +10,15 @@ from vecna.testing.contracts.code_racing import CodeRaceLaws
 from vecna.testing.contracts.driven import DrivenQueue, names
 from vecna.testing.contracts.enqueueing import EnqueueLaws
 from vecna.testing.contracts.expiring import ExpiryLaws, ExtendLaws, OutageLaws
+from vecna.testing.contracts.firing import DueLaws, FireLaws
 from vecna.testing.contracts.following import FollowUpLaws
 from vecna.testing.contracts.inspecting import InspectLaws
 from vecna.testing.contracts.leasing import LeaseLaws
 from vecna.testing.contracts.racing import RaceLaws
+from vecna.testing.contracts.schedule_racing import ScheduleRaceLaws
+from vecna.testing.contracts.schedule_relaying import RelayScheduleLaws, ScheduleWakeLaws
+from vecna.testing.contracts.schedule_removing import RemovedScheduleLaws
+from vecna.testing.contracts.scheduling import ScheduleLaws
 from vecna.testing.contracts.settling import SettleLaws
 from vecna.testing.contracts.staging import StageLaws
 from vecna.testing.contracts.unstaging import UnstageLaws, UnstageWakeLaws
@@ -31,11 +36,18 @@ class BrokerContract(
     InspectLaws,
     UnstageWakeLaws,
     CodeCancelWakeLaws,
+    ScheduleWakeLaws,
     RaceLaws,
     StageLaws,
     UnstageLaws,
     CodeCancelLaws,
     CodeRaceLaws,
+    ScheduleLaws,
+    DueLaws,
+    FireLaws,
+    RelayScheduleLaws,
+    RemovedScheduleLaws,
+    ScheduleRaceLaws,
 ):
     """The laws of `vecna.ports.Broker`, each a test. Bind them with `make`."""
 
