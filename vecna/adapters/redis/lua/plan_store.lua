@@ -20,7 +20,7 @@ for n, key in ipairs(KEYS) do
     if not old[1] then
         call('HSET', key, 'is', about, 'at', digits(now))
         if is_root == '1' then
-            call('ZADD', base .. 'uncommitted', digits(ahead), id)
+            call('ZADD', base .. 'uncommitted', digits(now), id)
         end
     end
     position = position + 4

@@ -27,6 +27,6 @@ end
 if #entries > 0 then
     push('ZADD', hold, entries)
     push('HSET', Q .. ':staged', places)
-    call('ZADD', Q .. ':holds', 'NX', digits(ahead), ARGV[3])
+    call('ZADD', Q .. ':holds', 'NX', digits(now), ARGV[3])
 end
 return known
