@@ -92,6 +92,12 @@ def _arg(arg: Arg) -> dict[str, object]:
     return {"Type": arg.type, "Value": arg.value}
 
 
+def _args(args: tuple[Arg, ...]) -> list[dict[str, object]]:
+    if len(args) > MAX_COUNT:  # with the results of a task before
+        raise InvalidSignature(f"{len(args)} arguments are too many: at most {MAX_COUNT}")
+    return [_arg(arg) for arg in args]
+
+
 def _plain(signature: Signature, depth: int) -> dict[str, object]:
     if depth <= 0:
         raise InvalidSignature(f"callbacks nest deeper than {MAX_DEPTH}: use a Chain for long sequences")
@@ -100,7 +106,7 @@ def _plain(signature: Signature, depth: int) -> dict[str, object]:
         key, write, _ = _OPTION_KEYS[name]
         plain[key] = write(value)
     if signature.args:
-        plain["Args"] = [_arg(arg) for arg in signature.args]
+        plain["Args"] = _args(signature.args)
     if signature.kwargs:
         plain["Kwargs"] = {name: _arg(arg) for name, arg in signature.kwargs.items()}
     if signature.headers:
@@ -128,7 +134,7 @@ def encode(signature: Signature) -> bytes:
     """The documented message of a signature.
 
     Raises:
-        InvalidSignature: callbacks nest deeper than 64.
+        InvalidSignature: callbacks nest deeper than 64, or there are more than 10,000 arguments: no reader takes that.
     """
     return _encode_json(_plain(signature, MAX_DEPTH))
 

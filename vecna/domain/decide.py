@@ -161,14 +161,15 @@ def follow_ups(signature: Signature, recorded: TaskState) -> tuple[Signature, ..
     """What a finished task causes, from the state that the backend recorded.
 
     Success passes the results on behind each callback's own arguments, unless the signature is immutable. Failure
-    passes the error text before them. A cancelled task causes nothing.
+    passes the error text before them. A cancelled task causes nothing. What has too many arguments then cannot be
+    written (`to_json` raises InvalidSignature): that concerns this one callback, not the others.
     """
     match recorded.state:
         case State.SUCCESS:
             passed = () if signature.immutable else tuple([Arg(item.type, item.value) for item in recorded.results])
-            return tuple([callback.replace(args=(*callback.args, *passed)) for callback in signature.on_success])
+            return tuple([callback.evolve(args=(*callback.args, *passed)) for callback in signature.on_success])
         case State.FAILURE:
             error = Arg("string", recorded.error)
-            return tuple([callback.replace(args=(error, *callback.args)) for callback in signature.on_error])
+            return tuple([callback.evolve(args=(error, *callback.args)) for callback in signature.on_error])
         case _:
             return ()

@@ -239,7 +239,7 @@ class Signature(_Fields, Generic[R]):
         """The documented JSON message (PascalCase keys, defaults left out).
 
         Raises:
-            InvalidSignature: callbacks nest deeper than 64.
+            InvalidSignature: too many arguments, as results of tasks before were added.
         """
         return _codec.encode(self)
 

@@ -21,9 +21,11 @@ from vecna.domain.decide import (
     follow_ups,
     is_retried,
 )
+from vecna.domain.errors import InvalidSignature
 from vecna.domain.retry import Exponential
 from vecna.domain.signature import Signature
 from vecna.domain.state import FINAL, State, TaskState
+from vecna.domain.values import MAX_COUNT
 
 BOOM = Failed(
     "RuntimeError: boom", "app.Boom", "Traceback", ("app.Boom", "builtins.RuntimeError", "builtins.Exception")
@@ -193,3 +195,12 @@ def test_the_error_text_goes_before_the_arguments() -> None:
 @pytest.mark.parametrize("state", [state for state in State if state not in (State.SUCCESS, State.FAILURE)])
 def test_nothing_else_causes_anything(state: State) -> None:
     assert follow_ups(SIGNATURE, recorded(state, 5, error="x")) == ()
+
+
+def test_results_too_many_for_one_callback_concern_that_one_only() -> None:
+    signature = Signature("a", on_success=[Signature("b", [1], uuid="b"), Signature("c", uuid="c")])
+    first, second = follow_ups(signature, recorded(State.SUCCESS, *[True] * MAX_COUNT))
+
+    with pytest.raises(InvalidSignature, match="10001 arguments are too many"):
+        first.to_json()
+    assert Signature.from_json(second.to_json()) == second
