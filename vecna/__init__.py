@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vecna.app.context import TaskContext, current_task
     from vecna.app.registry import Registry
     from vecna.app.results import AsyncResult
+    from vecna.app.schedule_handles import Schedule
     from vecna.app.task import Task
     from vecna.app.workflow_results import ChainAsyncResult, ChordAsyncResult, GroupAsyncResult
     from vecna.bootstrap import Server
@@ -70,6 +71,7 @@ __all__ = [
     "Registry",
     "ResultTimeout",
     "RetryTaskLater",
+    "Schedule",
     "Server",
     "Signature",
     "State",
@@ -97,6 +99,7 @@ _MODULES = {
     "vecna.app.context": ("TaskContext", "current_task"),
     "vecna.app.registry": ("Registry",),
     "vecna.app.results": ("AsyncResult",),
+    "vecna.app.schedule_handles": ("Schedule",),
     "vecna.app.task": ("Task",),
     "vecna.app.workflow_results": ("ChainAsyncResult", "ChordAsyncResult", "GroupAsyncResult"),
     "vecna.bootstrap": ("Server",),
