@@ -143,7 +143,8 @@ class MemoryPlans(Plans):
             for group, results in plan.results:
                 plans.results.setdefault(group, results)
             every = (*[each.uuid for each in plan.first], *[uuid for uuid, _ in plan.later])
-            plans.every.setdefault(plan.root, every)
+            if not plans.every.get(plan.root):
+                plans.every[plan.root] = every
 
     def commit_plan(self, root: str) -> bool:
         """See `vecna.ports.Plans`."""
@@ -161,6 +162,7 @@ class MemoryPlans(Plans):
         """See `vecna.ports.Plans`."""
         with self._plans.lock:
             now = self._plan_clock.now()
+            self._plans.expire(now)
             found: list[str] = []
             for root, stored_at in self._plans.uncommitted.items():
                 if len(found) >= limit or now - stored_at < age:
@@ -202,6 +204,7 @@ class MemoryPlans(Plans):
         """See `vecna.ports.Plans`."""
         check_id(node, "group or chain id")
         with self._plans.lock:
+            self._plans.expire(self._plan_clock.now())
             kept = self._plans.steps.get((node, index))
         if kept is None:
             return None
@@ -212,6 +215,7 @@ class MemoryPlans(Plans):
         """See `vecna.ports.Plans`."""
         check_id(node, "group or chain id")
         with self._plans.lock:
+            self._plans.expire(self._plan_clock.now())
             uuids = (self._plans.every if every else self._plans.results).get(node, ())
         return list(uuids[offset : offset + limit])
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from vecna.testing.contracts.keeping import KeepLaws
 from vecna.testing.contracts.listening import ListenLaws
+from vecna.testing.contracts.plan_releasing import PlanReleaseLaws
+from vecna.testing.contracts.planning import PlanLaws
+from vecna.testing.contracts.reporting import NodeListenLaws, ReportLaws
 from vecna.testing.contracts.states import StateLaws
 
 
-class BackendContract(StateLaws, KeepLaws, ListenLaws):
+class BackendContract(StateLaws, KeepLaws, ListenLaws, PlanLaws, PlanReleaseLaws, ReportLaws, NodeListenLaws):
     """The laws of `vecna.ports.Backend`, each a test. Bind them with `make`."""
