@@ -48,7 +48,7 @@ def connect(url: str, settings: Settings, clock: Clock) -> Adapters:
         ConfigError: the URL cannot be used.
     """
     address = parse_url(url, settings.redis.master_name)
-    connections = Connections(address, settings.redis, clock, settings.send_timeout)
+    connections = Connections(address, settings.redis, clock, settings.send_timeout, settings.namespace)
     return Adapters(
         broker=RedisBroker(connections, settings.namespace, dead_letter_limit=settings.dead_letter_limit),
         backend=RedisBackend(connections, settings.namespace),

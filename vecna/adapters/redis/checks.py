@@ -8,7 +8,8 @@ import attrs
 from redis.exceptions import NoPermissionError
 
 from vecna import log
-from vecna.domain.errors import ConfigError
+from vecna.adapters.redis import keys, scripts
+from vecna.domain.errors import BrokerUnavailable, ConfigError
 
 _LEAST: Final = (7, 0)
 
@@ -22,16 +23,18 @@ class Server:
     eviction: str = "noeviction"
 
 
-def check_server(client: Any, where: str, warn: bool) -> Server:
-    """Refuse a server that is too old; warn of one that may throw keys away.
+def check_server(client: Any, where: str, namespace: str, warn: bool) -> Server:
+    """Refuse a server that is too old, or a user with too few rights; warn of a server that may throw keys away.
 
     Args:
         client: a client of redis-py.
         where: the server, as shown to users.
+        namespace: what the names of all keys begin with.
         warn: whether to.
 
     Raises:
         ConfigError: it is older than Redis 7.0.
+        BrokerUnavailable: a right is missing.
     """
     server = _ask(client)
     number = tuple([int(part) for part in server.version.split(".")[:2] if part.isdecimal()])
@@ -43,7 +46,21 @@ def check_server(client: Any, where: str, warn: bool) -> Server:
             " full: set maxmemory-policy noeviction",
             address=where,
         )
+    _check_rights(client, where, namespace)
     return server
+
+
+def _check_rights(client: Any, where: str, namespace: str) -> None:
+    """Ask before the first change, not in the middle of it."""
+    channel = keys.ends(namespace) + "0"
+    script = scripts.RIGHTS
+    denied = client.execute_command("EVAL", script.source, 1, keys.queues(namespace), channel, *scripts.COMMANDS)
+    if denied:
+        names = ", ".join([name.decode() for name in denied])
+        raise BrokerUnavailable(
+            f"Redis at {where} denies commands ({names}) on {namespace}:*: give the user the rights in"
+            " docs/redis-keys.md"
+        )
 
 
 def _ask(client: Any) -> Server:

@@ -34,13 +34,21 @@ class Connections:
         settings: pool and timeouts.
         clock: for pauses between tries. A virtual one does not pass by itself: then there is one quick second try only.
         patience: how long a call is tried again while the server is away, seconds.
+        namespace: what the names of all keys begin with.
     """
 
-    def __init__(self, address: RedisAddress, settings: ClientSettings, clock: Clock, patience: float) -> None:
+    def __init__(
+        self,
+        address: RedisAddress,
+        settings: ClientSettings,
+        clock: Clock,
+        patience: float,
+        namespace: str = "vecna",
+    ) -> None:
         self.address = address
         self.clock = clock
         self.patience = patience
-        self._opener = Opener(address, settings)
+        self._opener = Opener(address, settings, namespace)
         self._lock = threading.Lock()
         self._now_opened: Opened | None = None
         self._warned = False

@@ -91,6 +91,8 @@ def _kind(exc: Exception) -> _Kind:
     text = str(exc)
     if text.startswith("invalid username-password pair"):  # redis-py cuts off WRONGPASS
         return _AUTH
+    if text.startswith("ACL failure in script"):
+        return _PERMISSION
     if "No connection available" in text:
         return _FULL_POOL
     # Errors from within a script carry the word at their head, too.

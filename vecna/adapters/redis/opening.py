@@ -14,7 +14,7 @@ from redis.connection import AbstractConnection, Connection, UnixDomainSocketCon
 from redis.retry import Retry
 
 from vecna.adapters.redis.address import RedisAddress
-from vecna.adapters.redis.checks import check_server
+from vecna.adapters.redis.checks import Server, check_server
 
 Client = Any  # redis-py's classes are generic over too much; what is used of them is here
 
@@ -71,11 +71,13 @@ class Opener:
     Args:
         address: where.
         settings: pool and timeouts.
+        namespace: what the names of all keys begin with.
     """
 
-    def __init__(self, address: RedisAddress, settings: ClientSettings) -> None:
+    def __init__(self, address: RedisAddress, settings: ClientSettings, namespace: str) -> None:
         self._address = address
         self._settings = settings
+        self._namespace = namespace
 
     def open(self, warn: bool) -> Opened:
         """Connect, and check what is there.
@@ -85,12 +87,13 @@ class Opener:
 
         Raises:
             ConfigError: the server is too old.
+            BrokerUnavailable: the user has too few rights.
         """
         address = self._address
         if address.is_cluster:
             return self._open_cluster(address.hosts, warn)
         client = self._through_sentinels() if address.master_name else self._direct()
-        server = _checked(client, address, warn)
+        server = self._checked(client, warn)
         if server.is_cluster and address.hosts and not address.master_name:
             # One host may stand for a cluster: it has told who the others are.
             client.close()
@@ -138,8 +141,15 @@ class Opener:
             ssl=self._address.tls,
             **options,
         )
-        _checked(client, self._address, warn)
+        self._checked(client, warn)
         return Opened(os.getpid(), client, is_cluster=True)
+
+    def _checked(self, client: Client, warn: bool) -> Server:
+        try:
+            return check_server(client, str(self._address), self._namespace, warn)
+        except BaseException:
+            client.close()
+            raise
 
     def _options(self) -> dict[str, Any]:
         """How to make one connection, for the classes of redis-py."""
@@ -172,11 +182,3 @@ class Opener:
             ssl=self._address.tls,
             protocol=2,
         )
-
-
-def _checked(client: Client, address: RedisAddress, warn: bool) -> Any:
-    try:
-        return check_server(client, str(address), warn)
-    except BaseException:
-        client.close()
-        raise

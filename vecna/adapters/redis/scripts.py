@@ -71,6 +71,7 @@ PLAN_REPORT: Final = load("plan_report")
 PLAN_STORE: Final = load("plan_store")
 PUT_STATES: Final = load("put_states")
 RELEASE: Final = load("release")
+RIGHTS: Final = load("rights")
 SCHEDULE_DUE: Final = load("schedule_due")
 SCHEDULE_FIRE: Final = load("schedule_fire")
 SCHEDULE_GET: Final = load("schedule_get")
@@ -83,3 +84,16 @@ STAGE: Final = load("stage")
 STAGED: Final = load("staged")
 UNRELEASED: Final = load("unreleased")
 UNSTAGE: Final = load("unstage")
+
+#: What any script may run on keys, beside TIME and PUBLISH.
+COMMANDS: Final = tuple(
+    sorted(
+        {
+            command
+            for script in tuple(globals().values())
+            if isinstance(script, Script)
+            for command in re.findall(r"\b(?:call|push|push_head)\('([A-Z]+)'", script.source)
+        }
+        - {"TIME", "PUBLISH"}
+    )
+)
