@@ -9,7 +9,8 @@ from vecna.testing.contracts.code_cancelling import CodeCancelLaws, CodeCancelWa
 from vecna.testing.contracts.code_racing import CodeRaceLaws
 from vecna.testing.contracts.driven import DrivenQueue, names
 from vecna.testing.contracts.enqueueing import EnqueueLaws
-from vecna.testing.contracts.expiring import ExpiryLaws, ExtendLaws, OutageLaws
+from vecna.testing.contracts.expiring import ExpiryLaws, OutageLaws
+from vecna.testing.contracts.extending import ExtendLaws
 from vecna.testing.contracts.firing import DueLaws, FireLaws
 from vecna.testing.contracts.following import FollowUpLaws
 from vecna.testing.contracts.inspecting import InspectLaws
