@@ -5,6 +5,7 @@ import functools
 import math
 import string
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,8 +18,8 @@ from vecna.domain.retry import Exponential, Fibonacci
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_BITS
 
-#: For what is slow to draw: a third of the examples that the profile asks for.
-few = settings(max_examples=max(10, settings().max_examples // 3))
+#: For what is slow to draw: a fifth of the examples that the profile asks for; `thorough` asks for many.
+few = settings(max_examples=max(10, settings().max_examples // 5))
 #: Python refuses to write it as text, so no error may try to show it.
 HUGE = 10**5000
 
@@ -119,6 +120,8 @@ arguments = st.one_of(
     json_values,
 )
 
+#: Some that change their clocks, by odd steps, and none.
+zones = st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Africa/Monrovia"]).map(ZoneInfo)
 instants = st.datetimes(timezones=st.just(dt.UTC))
 durations = st.one_of(
     st.timedeltas(dt.timedelta(0), LONGEST), st.integers(0, 10**9), st.floats(0, LONGEST.total_seconds())

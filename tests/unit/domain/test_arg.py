@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.strategies import HUGE, Number, Real, Word, arguments, exact, json_values, kind, values_of
+from tests.unit.domain.strategies import HUGE, Number, Real, Word, arguments, exact, few, json_values, kind, values_of
 from vecna.domain.arg import TYPES, Arg, TaskResult, infer_type
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.values import MAX_BITS
@@ -50,6 +50,7 @@ def test_there_are_the_documented_types_and_json():
     assert {*SCALAR_NAMES, *LIST_NAMES, "json"} == TYPES
 
 
+@few
 @given(st.data(), st.sampled_from(sorted(TYPES)))
 def test_every_type_takes_its_values_as_they_are(data, kind):
     value = data.draw(values_of(kind))
@@ -230,6 +231,7 @@ def test_the_table_of_inferred_types(value, name):
     assert Arg.of(value).type == name
 
 
+@few
 @given(arguments)
 def test_an_inferred_argument_is_the_one_that_its_type_makes(value):
     arg = Arg.of(value)
@@ -273,6 +275,7 @@ def test_null_is_an_empty_list_as_gos_nil_slice_is(name):
     assert Arg.from_wire(name, None).value == []
 
 
+@few
 @given(st.one_of(st.sampled_from(sorted(TYPES)), st.text(), json_values), json_values, json_values)
 def test_reading_any_argument_succeeds_or_says_why_not(name: Any, value, label: Any):
     try:
@@ -298,6 +301,7 @@ def test_arguments_are_values():
         arg.other = 2  # type: ignore[attr-defined]
 
 
+@few
 @given(json_values)
 def test_a_result_has_the_type_and_value_that_an_argument_would_have(value):
     result, arg = TaskResult.of(value), Arg.of(value)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.strategies import policies, texts
+from tests.unit.domain.strategies import few, policies, texts
 from vecna.domain.arg import Arg, TaskResult
 from vecna.domain.decide import (
     Attempts,
@@ -136,6 +136,7 @@ def test_a_cancelled_task_is_not_repeated() -> None:
     assert after(Canceled("expired")) == End(State.CANCELED, error="expired")
 
 
+@few
 @given(signatures, outcomes, attempts, chances, st.booleans())
 def test_every_outcome_ends_or_comes_nearer_to_its_end(
     signature: Signature, outcome: Outcome, behind: Attempts, chance: float, canceled: bool

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from tests.unit.domain.strategies import HUGE, OPTION_VALUES, Word, kind, options
+from tests.unit.domain.strategies import HUGE, OPTION_VALUES, Word, few, kind, options
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.options import DEFAULTS, MAX_RETRIES, NAMES, Options, check_options, exception_name
 from vecna.domain.retry import FIBONACCI, Exponential, Fibonacci
@@ -80,6 +80,7 @@ def test_options_are_checked_into_their_one_spelling(given, checked):
     assert check_options(given) == checked
 
 
+@few
 @given(options)
 def test_checked_options_stay_as_they_are(drawn):
     checked = check_options(drawn)

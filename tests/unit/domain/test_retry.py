@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.strategies import HUGE, Real, durations, json_values, kind, policies
+from tests.unit.domain.strategies import HUGE, Real, durations, few, json_values, kind, policies
 from vecna.domain.durations import LONGEST, to_duration
 from vecna.domain.errors import InvalidArgument, InvalidSignature, RetryTaskLater
 from vecna.domain.retry import Exponential, Fibonacci, fibonacci_after, policy_from_plain, policy_to_plain
@@ -128,6 +128,7 @@ def test_a_policy_survives_the_round_trip(policy):
     assert pickle.loads(pickle.dumps(policy)) == copy.deepcopy(policy) == policy
 
 
+@few
 @given(
     json_values
     | st.dictionaries(

@@ -55,6 +55,7 @@ def test_what_is_left_out_is_the_documented_default():
     assert (signature.routing_key, signature.pass_result) == ("", True)
 
 
+@few
 @given(options)
 def test_an_option_that_was_set_is_in_force(chosen):
     signature = Signature("add", **chosen)

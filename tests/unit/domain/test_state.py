@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.strategies import exact, finite, ids, instants, json_values, texts
+from tests.unit.domain.strategies import exact, few, finite, ids, instants, json_values, texts
 from vecna.domain.arg import TaskResult
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.state import FINAL, TRANSITIONS, IllegalTransition, State, TaskState, token_number
 
 OPEN = [state for state in State if state not in FINAL]
-tokens = st.one_of(st.just(""), st.builds("{}:{}:{}".format, st.integers(0, 10**9), ids, st.integers(0, 99)))
+tokens = st.just("") | st.builds("{}:w:1".format, st.integers(0, 9) | st.integers(0, 10**9))
 records = st.builds(
     TaskState,
     task_uuid=ids,
@@ -35,6 +35,9 @@ records = st.builds(
     progress=st.none() | st.tuples(finite, finite),
     token=tokens,
 )
+#: All that decides which of two records stands.
+places = st.builds(TaskState, task_uuid=st.just("1"), state=st.sampled_from(State), token=tokens)
+open_places = st.builds(TaskState, task_uuid=st.just("1"), state=st.sampled_from(OPEN), token=tokens)
 
 
 def test_the_table_is_the_documented_machine() -> None:
@@ -82,7 +85,7 @@ def test_the_number_of_a_token_is_its_head() -> None:
     ]
 
 
-@given(records, records)
+@given(places, places)
 def test_the_first_end_stands_and_ends_overtake_everything_else(held: TaskState, other: TaskState) -> None:
     if held.is_completed:
         assert not held.gives_way_to(other)
@@ -90,7 +93,7 @@ def test_the_first_end_stands_and_ends_overtake_everything_else(held: TaskState,
         assert held.gives_way_to(other)
 
 
-@given(st.lists(records.filter(lambda record: not record.is_completed), min_size=2, max_size=6), st.randoms())
+@given(st.lists(open_places, min_size=2, max_size=6), st.randoms())
 def test_open_states_move_forward_only_whatever_the_order(written: list[TaskState], chance: Any) -> None:
     """Late writers change nothing: what stands at the end is one of the furthest, in every order of arrival."""
     chance.shuffle(written)
@@ -114,6 +117,7 @@ def test_the_same_place_is_written_again_for_progress() -> None:
     assert not record.gives_way_to(attrs.evolve(record, state=State.RETRY, token="2:w:9"))
 
 
+@few
 @given(records)
 def test_any_record_survives_the_round_trip(record: TaskState) -> None:
     back = TaskState.from_json(record.to_json())
@@ -129,6 +133,7 @@ def test_no_bytes_make_the_reader_raise_anything_else(junk: Any) -> None:
         TaskState.from_json(content)
 
 
+@few
 @given(records, st.data())
 def test_a_record_with_one_wrong_part_is_read_or_refused(record: TaskState, data: st.DataObject) -> None:
     plain = msgspec.json.decode(record.to_json())

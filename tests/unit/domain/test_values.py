@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from tests.unit.domain.strategies import HUGE, Number, Real, Word, exact, json_values, kind
+from tests.unit.domain.strategies import HUGE, Number, Real, Word, exact, few, json_values, kind
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.values import MAX_BITS, MAX_DEPTH, check_text, to_plain
 
@@ -54,6 +54,7 @@ def nested(depth: int, wrap=lambda inner: [inner]) -> Any:
     return value
 
 
+@few
 @given(json_values)
 def test_what_json_can_say_is_kept_and_copied(value):
     plain = to_plain(value, "argument")
