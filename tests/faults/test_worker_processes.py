@@ -215,8 +215,8 @@ def test_a_worker_that_was_paused_for_longer_than_its_lease_is_refused_and_says_
     signature: Signature = Signature("hold", [1], on_success=[Signature("work", uuid=f"{scene.namespace}-next")])
     handle = scene.server.send_task(signature)
     assert scene.running()[1] == "paused"
-    paused.signal(signal.SIGSTOP)
     scene.worker("heir")
+    paused.signal(signal.SIGSTOP)
     assert scene.running() == (1, "heir", 2)
 
     paused.signal(signal.SIGCONT)

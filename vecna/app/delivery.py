@@ -215,6 +215,7 @@ class Deliveries:
     def give_back(self, items: Iterable[Item]) -> list[Item]:
         """Mark items to go back to the head of their queue; `finish` them then. Those at their end are left out."""
         marked = [item for item in items if item.outcome is None and item.decision is None and not item.over]
+        marked.sort(key=lambda item: item.delivery.enqueued_at)
         for item in marked:
             item.decision = Returned()
         return marked

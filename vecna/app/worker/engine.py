@@ -138,8 +138,9 @@ class Engine:
         self._doorbell.stop()
         self._sweeper.stop()
         self._scheduling.stop()
-        for part in ("intake", "doorbell", "sweeper", "schedules"):
-            self._threads[part].join(_LAST_CALLS)
+        until = self._wiring.clock.monotonic() + _LAST_CALLS
+        for part in ("intake", "doorbell", "sweeper", "schedules"):  # a call to a broker that is away may take its time
+            self._threads[part].join(max(until - self._wiring.clock.monotonic(), 0.1))
         self._slots.stop()
         self._loop.stop(_LAST_CALLS)
         self._flusher.stop(give_up=True)
@@ -165,15 +166,22 @@ class Engine:
         self._flusher.note(item)
 
     def _run_function(self, item: Item) -> None:
-        if self._deliveries.run(item):
-            self._pace.learn(item.name, item.elapsed)
+        finished = self._deliveries.run(item)
+        self._ran(item)
+        if finished:
             self._flusher.add(item)
         elif item.started is None:
             self._flusher.extend(self._deliveries.give_back([item]))
 
-    async def _run_coroutine(self, item: Item) -> None:
-        if await self._deliveries.arun(item):
+    def _ran(self, item: Item) -> None:
+        if item.ended:
             self._pace.learn(item.name, item.elapsed)
+            if item.claim is not None:
+                self._heartbeat.came_back(item)
+
+    async def _run_coroutine(self, item: Item) -> None:
+        await self._deliveries.arun(item)
+        self._ran(item)
 
     def _coroutines_ended(self, items: list[Item]) -> list[Item]:
         # What its time limit has ended was handed over by the heartbeat; the flusher leaves out what it has seen.

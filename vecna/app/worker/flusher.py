@@ -26,7 +26,8 @@ HELD_BACK: Final = 0.010
 BETWEEN_NOTES: Final = 0.050
 #: How often something else than an outage may break a flush before the item that does it is let go of.
 MOST_FAULTS: Final = 3
-_SOURCE: Final = "recording"
+#: How an outage calls this. Who takes work takes none while it lasts: a full store refuses to record ends first.
+RECORDING: Final = "recording"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -156,13 +157,13 @@ class Flusher:
             self._finish(list(self._batch), noted)
         except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
             self._dirty.update(dict.fromkeys(noted))
-            return self._outage.failed(_SOURCE, exc)
+            return self._outage.failed(RECORDING, exc)
         finally:
             over = [item for item in self._batch if item.over]
             for item in over:
                 del self._batch[item]
             self._flushed(over)
-        self._outage.ok(_SOURCE)
+        self._outage.ok(RECORDING)
         return None
 
     def _finish(self, items: list[Item], noted: list[Item]) -> None:

@@ -15,7 +15,7 @@ from vecna.app.delivery import Deliveries
 from vecna.app.delivery_run import timed_out
 from vecna.app.delivery_values import TIMEOUT, Item
 from vecna.app.worker.outage import Outage
-from vecna.app.worker.timers import Timers
+from vecna.app.worker.timers import Entry, Timers
 from vecna.ports.clock import Clock
 
 _SOURCE = "heartbeat"
@@ -57,6 +57,7 @@ class Heartbeat:
         self._slots = slots
         self._wake = threading.Event()
         self._stopping = False
+        self._limits: dict[Item, Entry] = {}
         self._abandoned: dict[Item, None] = {}
         self._all_abandoned_since: float | None = None
         #: Anything else that is to be done at a moment, e.g. the end of a worker's patience.
@@ -67,7 +68,14 @@ class Heartbeat:
         """Watch the time limit of an item that begins to run now."""
         timeout = item.signature.timeout
         if timeout is not None:
-            self.timers.at((item.started or 0.0) + timeout.total_seconds(), partial(self._over_time, item))
+            moment = (item.started or 0.0) + timeout.total_seconds()
+            self._limits[item] = self.timers.at(moment, partial(self._over_time, item))
+
+    def came_back(self, item: Item) -> None:
+        """Take note that a run with a time limit has ended."""
+        limit = self._limits.pop(item, None)
+        if limit is not None:
+            self.timers.drop(limit)
 
     def stop(self) -> None:
         """End the loop."""

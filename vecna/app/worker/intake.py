@@ -12,7 +12,7 @@ import attrs
 from vecna.app.config import Config
 from vecna.app.delivery import Deliveries
 from vecna.app.delivery_values import Batch, Item
-from vecna.app.worker.flusher import Flusher
+from vecna.app.worker.flusher import RECORDING, Flusher
 from vecna.app.worker.outage import Outage
 from vecna.app.worker.pace import SOON, Pace
 from vecna.app.worker.slots import Slots
@@ -164,7 +164,7 @@ class Intake:
         listening = False
         if self._open and self._is_paused(now):
             moments.append(self._pause_until)
-        elif self._open:
+        elif self._open and not self._outage.is_failing(RECORDING):  # else whoever records wakes this
             self._measure()
             for queue in self._queues:
                 if self._room(queue.name) > 0:
@@ -200,10 +200,10 @@ class Intake:
 
     def _round(self) -> bool:
         """Lease from each queue that may have something; whether to go on with the next round at once."""
-        rung, self._rung = self._rung, False
         now = self._clock.monotonic()
-        if self._is_paused(now):
+        if self._is_paused(now) or self._outage.is_failing(RECORDING):
             return False
+        rung, self._rung = self._rung, False
         if self._unadmitted is not None and not self._admit(self._unadmitted):
             return False
         for queue in self._queues:

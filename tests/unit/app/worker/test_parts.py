@@ -90,6 +90,21 @@ def test_timers_act_in_the_order_of_their_moments():
     assert (acted, timers.next()) == (["a", "b", "c"], 9)
 
 
+def test_timers_that_were_dropped_neither_act_nor_pile_up():
+    timers = Timers(lambda: None)
+    acted: list[int] = []
+    entries = [timers.at(1000.0 + number, partial(acted.append, number)) for number in range(1000)]
+    for entry in entries[1:]:
+        timers.drop(entry)
+        timers.drop(entry)
+
+    assert len(timers) <= 200
+    for act in timers.take_due(5000.0):
+        act()
+    assert (acted, len(timers)) == ([0], 0)
+    timers.drop(entries[0])
+
+
 # -- outage ------------------------------------------------------------------------------------------------------------
 
 

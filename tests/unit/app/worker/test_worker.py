@@ -408,6 +408,36 @@ def test_a_task_that_blocks_the_loop_is_given_up_in_the_end(wiring):
         release.set()
 
 
+def test_limits_of_tasks_that_ended_in_time_do_not_pile_up(wiring):
+    wiring.registry.add("quick", lambda: None, {"timeout": 3600})
+    wiring.registry.add("aquick", double, {"timeout": 3600})
+    tasks = [Signature("quick") for _ in range(300)] + [Signature("aquick", [1]) for _ in range(300)]
+    wiring.send(*tasks)
+    worker = make(wiring)
+    with worker:
+        wiring.until_ended(*[task.uuid for task in tasks])
+        assert worker._engine is not None
+        assert len(worker._engine._heartbeat.timers) <= 400
+        assert len(worker._engine._heartbeat._limits) <= 4  # a run may be coming back just now
+
+
+def test_no_work_is_taken_while_ends_cannot_be_recorded(wiring):
+    gate = Gate()
+    wiring.registry.add("work", gate, {})
+    wiring.send(*signatures("work", 2))
+    with make(wiring, 4):
+        gate.until(inside=2)
+        wiring.backend.down = True
+        gate.open.set()
+        wiring.until(lambda: wiring.backend.calls.count("put_states") > 1)
+        wiring.send(Signature("work", uuid="new"))
+        wiring.until(lambda: wiring.backend.calls.count("put_states") > 3)
+        pending = wiring.broker._port.counts(QUEUE).pending
+        wiring.backend.down = False
+        assert pending == 1
+        assert wiring.until_ended("new", "work-0", "work-1") == [State.SUCCESS] * 3
+
+
 # -- cancelling --------------------------------------------------------------------------------------------------------
 
 
@@ -730,7 +760,7 @@ def test_system_exit_in_what_a_coroutine_leaves_behind_does_not_end_the_loop(wir
 
         child_task = asyncio.get_running_loop().create_task(child())
         await asyncio.tasks.sleep(0.01)
-        assert child_task.done()
+        assert isinstance(child_task.exception(), SystemExit)
 
     wiring.registry.add("leaves", leaves, {})
     wiring.registry.add("double", double, {})
