@@ -116,5 +116,10 @@ class Sentinel(RedisServer):
         configuration.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n")
         return [str(configuration), "--sentinel"]
 
-    def _answers(self) -> bool:
-        return True
+    def _read_log(self, process, tell) -> None:
+        for line in process.stdout:
+            self._log.append(line.rstrip())
+            if "Sentinel ID is" in line:  # what a Sentinel says when it is ready
+                tell()
+        process.wait()
+        tell()

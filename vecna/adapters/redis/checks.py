@@ -23,18 +23,16 @@ class Server:
     eviction: str = "noeviction"
 
 
-def check_server(client: Any, where: str, namespace: str, warn: bool) -> Server:
-    """Refuse a server that is too old, or a user with too few rights; warn of a server that may throw keys away.
+def check_server(client: Any, where: str, warn: bool) -> Server:
+    """Refuse a server that is too old; warn of one that may throw keys away.
 
     Args:
         client: a client of redis-py.
         where: the server, as shown to users.
-        namespace: what the names of all keys begin with.
         warn: whether to.
 
     Raises:
         ConfigError: it is older than Redis 7.0.
-        BrokerUnavailable: a right is missing.
     """
     server = _ask(client)
     number = tuple([int(part) for part in server.version.split(".")[:2] if part.isdecimal()])
@@ -46,12 +44,15 @@ def check_server(client: Any, where: str, namespace: str, warn: bool) -> Server:
             " full: set maxmemory-policy noeviction",
             address=where,
         )
-    _check_rights(client, where, namespace)
     return server
 
 
-def _check_rights(client: Any, where: str, namespace: str) -> None:
-    """Ask before the first change, not in the middle of it."""
+def check_rights(client: Any, where: str, namespace: str) -> None:
+    """Ask before the first change whether the user may do all that the scripts do, not in the middle of one.
+
+    Raises:
+        BrokerUnavailable: a right is missing.
+    """
     channel = keys.ends(namespace) + "0"
     script = scripts.RIGHTS
     denied = client.execute_command("EVAL", script.source, 1, keys.queues(namespace), channel, *scripts.COMMANDS)

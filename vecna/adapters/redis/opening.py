@@ -14,7 +14,7 @@ from redis.connection import AbstractConnection, Connection, UnixDomainSocketCon
 from redis.retry import Retry
 
 from vecna.adapters.redis.address import RedisAddress
-from vecna.adapters.redis.checks import Server, check_server
+from vecna.adapters.redis.checks import Server, check_rights, check_server
 
 Client = Any  # redis-py's classes are generic over too much; what is used of them is here
 
@@ -98,7 +98,7 @@ class Opener:
             # One host may stand for a cluster: it has told who the others are.
             client.close()
             return self._open_cluster(address.hosts, warn=False)
-        return Opened(os.getpid(), client, is_cluster=False)
+        return self._allowed(Opened(os.getpid(), client, is_cluster=False))
 
     def dedicated(self, opened: Opened, key: str) -> AbstractConnection:
         """A connection of the caller's own to the server that has `key`, not yet connected, without checks."""
@@ -142,14 +142,22 @@ class Opener:
             **options,
         )
         self._checked(client, warn)
-        return Opened(os.getpid(), client, is_cluster=True)
+        return self._allowed(Opened(os.getpid(), client, is_cluster=True))
 
     def _checked(self, client: Client, warn: bool) -> Server:
         try:
-            return check_server(client, str(self._address), self._namespace, warn)
+            return check_server(client, str(self._address), warn)
         except BaseException:
             client.close()
             raise
+
+    def _allowed(self, opened: Opened) -> Opened:
+        try:
+            check_rights(opened.client, str(self._address), self._namespace)
+        except BaseException:
+            opened.client.close()
+            raise
+        return opened
 
     def _options(self) -> dict[str, Any]:
         """How to make one connection, for the classes of redis-py."""
