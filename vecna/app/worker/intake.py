@@ -11,7 +11,8 @@ import attrs
 
 from vecna.app.config import Config
 from vecna.app.delivery import Deliveries
-from vecna.app.delivery_values import Batch, Item
+from vecna.app.delivery_values import Batch
+from vecna.app.worker.capacity import Capacity
 from vecna.app.worker.flusher import RECORDING, Flusher
 from vecna.app.worker.outage import Outage
 from vecna.app.worker.pace import SOON, Pace
@@ -19,8 +20,6 @@ from vecna.app.worker.slots import Slots
 from vecna.domain.errors import BrokerUnavailable
 from vecna.ports.clock import Clock
 
-#: Messages of one lease call.
-MOST_AT_ONCE: Final = 500
 #: Seconds after which what has not started goes back to the queue.
 PATIENCE: Final = 0.050
 #: Seconds until a pre-consume handler that has refused is asked again.
@@ -86,7 +85,7 @@ class Intake:
         self._config = config
         self._clock = clock
         self._slots = slots
-        self._pace = pace
+        self._capacity = Capacity(deliveries, slots, pace, clock)
         self._flusher = flusher
         self._outage = outage
         self._may_take = may_take
@@ -98,10 +97,6 @@ class Intake:
         self._stopping = False
         #: Nothing more is taken, and what had not started was handed back.
         self.closed = False
-        self._slots_soon = 0
-        self._free = 0.0
-        self._most = 0.0
-        self._may_hold = 0.0
         self._first = 0  # whose turn it is
         self._pause_until = 0.0
         self._pause_mark = 0
@@ -165,9 +160,9 @@ class Intake:
         if self._open and self._is_paused(now):
             moments.append(self._pause_until)
         elif self._open and not self._outage.is_failing(RECORDING):  # else whoever records wakes this
-            self._measure()
+            self._capacity.measure()
             for queue in self._queues:
-                if self._room(queue.name) > 0:
+                if self._capacity.room(queue.name) > 0:
                     moment = queue.look if queue.due is None else min(queue.look, queue.due)
                     moments.append(max(now if queue.ready else moment, queue.again))
                     listening = True
@@ -212,8 +207,8 @@ class Intake:
         ready = [queue for queue in self._turn() if queue.ready and queue.again <= now]
         if not ready:
             return False
-        self._measure()
-        if not any(self._room(queue.name) > 0 for queue in ready):
+        self._capacity.measure()
+        if not any(self._capacity.room(queue.name) > 0 for queue in ready):
             return self._pass_on(ready) if rung else False
         if not self._may_take():
             self._pause(REFUSED)
@@ -222,7 +217,7 @@ class Intake:
         for index, queue in enumerate(ready):
             if not self._open:
                 break
-            count = math.ceil(self._room(queue.name) / (len(ready) - index))
+            count = math.ceil(self._capacity.room(queue.name) / (len(ready) - index))
             if count > 0:
                 batch = self._lease(queue, count)
                 if batch is None:
@@ -281,9 +276,7 @@ class Intake:
         if runnable:
             now = self._clock.monotonic()
             queue = runnable[0].delivery.queue
-            bounded = [item.name for item in runnable if not self._is_unlimited(item)]
-            self._pace.saw(queue, bounded, len(runnable) - len(bounded))
-            fitting, excess = self._fit(runnable)
+            fitting, excess = self._capacity.fit(queue, runnable)
             for item in fitting:
                 item.since = now  # from here on it could run
             self._flusher.expect(fitting)
@@ -295,49 +288,3 @@ class Intake:
                         # It would be handed out again at once: something has to end first, or time to pass.
                         known.again = now + PATIENCE
         return True
-
-    # -- how much ----------------------------------------------------------------------------------------------------
-
-    def _measure(self) -> None:
-        """See how many slots are free, or will be soon: not those of long tasks, nor what short ones will fill."""
-        self._slots_soon = self._slots.total - self._slots.long_running(self._clock.monotonic())
-        held = self._deliveries.items() if self._deliveries.held else ()
-        passing = [item for item in held if not (item.long or (item.started is not None and self._is_unlimited(item)))]
-        self._free = self._slots_soon - sum(map(self._weight, passing))
-        self._most = self._pace.most(math.inf if self._slots.unlimited_coroutines else self._slots_soon)
-        self._may_hold = self._most - len(passing)
-
-    def _room(self, queue: str) -> int:
-        """How many more messages of a queue could start soon."""
-        per_slot = self._pace.per_slot(queue)
-        by_slots = int(self._free * per_slot + 0.5)
-        if self._slots.unlimited_coroutines and self._pace.may_need_no_slot(queue):
-            by_slots = max(by_slots, 1 if per_slot == 1 else MOST_AT_ONCE)
-        room = min(by_slots, math.ceil(self._may_hold), MOST_AT_ONCE)
-        if per_slot <= 4:
-            return room
-        # Short tasks are not fetched one by one as they end.
-        return room if room >= min(self._slots_soon * per_slot, self._most) / 4 else 0
-
-    def _is_unlimited(self, item: Item) -> bool:
-        return self._slots.unlimited_coroutines and item.task is not None and item.task.is_async
-
-    def _weight(self, item: Item) -> float:
-        """The share of a slot that an item will fill; nothing if it is not run, or where coroutines have no limit."""
-        if item.task is None or self._is_unlimited(item):
-            return 0.0
-        return self._pace.weight(item.name)
-
-    def _fit(self, runnable: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-        """Those that can start soon, and those that the estimate was wrong about: unknown or long ones too many."""
-        fitting: list[Item] = []
-        excess: list[Item] = []
-        for item in runnable:
-            weight = self._weight(item)
-            if weight <= self._free + 0.5:
-                self._free -= weight
-                self._may_hold -= 1
-                fitting.append(item)
-            else:
-                excess.append(item)
-        return fitting, excess

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
@@ -69,7 +70,8 @@ class CoroutineLoop:
     def _begin(self, items: Iterable[Item]) -> None:
         assert self._loop is not None
         for item in items:
-            self._tasks[item] = self._loop.create_task(self._one(item))
+            # A context of its own: it may be the end of another task that starts it.
+            self._tasks[item] = self._loop.create_task(self._one(item), context=contextvars.Context())
 
     async def _one(self, item: Item) -> None:
         try:

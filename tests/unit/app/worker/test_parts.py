@@ -10,6 +10,7 @@ import pytest
 from tests.unit.app.worker.wiring import TestWiring
 from vecna.adapters.clock import ManualClock
 from vecna.app.delivery_values import Item
+from vecna.app.worker.capacity import Capacity
 from vecna.app.worker.flusher import MOST_BYTES, MOST_ITEMS, Flusher
 from vecna.app.worker.outage import LONGEST_PAUSE, Outage
 from vecna.app.worker.pace import Pace
@@ -444,3 +445,95 @@ def test_an_item_handed_over_twice_is_finished_once(flushing):
 
     assert flushing.over == [item]
     assert flushing.wiring.broker.calls.count("settle") == 1
+
+
+# -- capacity ----------------------------------------------------------------------------------------------------------
+
+
+class Load:
+    """Capacity over what a crew holds."""
+
+    def __init__(self, wiring: TestWiring, limit: int, most_threads: int = 100) -> None:
+        self.crew = Crew(wiring, limit, most_threads)
+        self.clock = wiring.clock
+        self.capacity = Capacity(self.crew._deliveries, self.crew.slots, self.crew.pace, wiring.clock)
+
+    def room(self, queue: str = QUEUE) -> int:
+        self.capacity.measure()
+        return self.capacity.room(queue)
+
+    def start(self, *items: Item) -> None:
+        for item in items:
+            item.started = self.clock.monotonic()
+            self.crew.slots.started(item)
+
+    def know(self, name: str, seconds: float) -> None:
+        for _ in range(200):
+            self.crew.pace.learn(name, seconds)
+        self.crew.pace.saw(QUEUE, [name])
+
+
+def test_there_is_room_for_one_unknown_task_in_each_slot(wiring):
+    load = Load(wiring, limit=4)
+    assert load.room() == 4
+
+    load.crew.items("function", 3)
+
+    assert load.room() == 1
+
+
+def test_what_has_ended_but_is_not_recorded_keeps_its_slot(wiring):
+    load = Load(wiring, limit=4)
+    load.know("function", 1.0)
+    items = load.crew.items("function", 4)
+    load.start(*items)
+    for item in items:
+        item.ended = True
+
+    assert load.room() == 0
+    load.crew._deliveries.let_go(items[:1])
+    assert load.room() == 1
+
+
+def test_slots_of_long_tasks_take_nothing_before_them(wiring):
+    load = Load(wiring, limit=4)
+    load.know("function", 0.0001)
+    assert load.room() == 4  # short ones, but at no known speed
+    for number in range(100):
+        load.crew.pace.ended(100, number * 0.01)
+    assert load.room() > 100
+
+    stuck = load.crew.items("function", 4)
+    load.start(*stuck)
+    load.clock.advance(1)
+
+    assert load.room() == 0
+
+
+def test_of_a_batch_that_turns_out_long_the_excess_goes_back(wiring):
+    load = Load(wiring, limit=4)
+    load.know("function", 0.0001)
+    for number in range(100):
+        load.crew.pace.ended(100, number * 0.01)
+    load.room()
+    items = load.crew.items("function", 10)
+    for _ in range(1000):
+        load.crew.pace.learn("function", 5.0)
+
+    fitting, excess = load.capacity.fit(QUEUE, items)
+
+    assert (fitting, excess) == (items[:4], items[4:])
+    assert load.capacity.room(QUEUE) == 0
+
+
+def test_coroutines_without_a_limit_need_no_slots(wiring):
+    load = Load(wiring, limit=0, most_threads=1)
+    stuck = load.crew.items("function", 1)
+    load.start(*stuck)
+    load.clock.advance(1)
+    assert load.room("seen") == 1  # to find out what it holds
+    load.crew.pace.saw("seen", [], 3)
+    assert load.room("seen") == 100
+
+    load.crew.pace.saw("seen", ["function"], 0)
+    assert load.room("seen") == 0

@@ -1,6 +1,7 @@
 """A worker with its real threads, on memory."""
 
 import asyncio
+import contextvars
 import logging
 import os
 import signal
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.app.worker.wiring import TestWiring
-from vecna.app.context import TaskContext
+from vecna.app.context import TaskContext, current_task
 from vecna.app.worker import Worker
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument, WorkerAborted
 from vecna.domain.signature import Signature
@@ -129,6 +130,23 @@ def test_without_a_limit_any_number_of_coroutines_runs_but_functions_only_as_thr
         wiring.until_ended(*[task.uuid for task in tasks])
 
     assert (gate.most, functions.most) == (300, 2)
+
+
+def test_coroutines_have_context_variables_of_their_own(wiring):
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+    seen: list[Any] = []
+
+    async def look(ctx: TaskContext):
+        seen.append((variable.get(), current_task() is ctx))
+        variable.set(1)
+
+    wiring.registry.add("look", look, {})
+    tasks = signatures("look", 20)
+    wiring.send(*tasks)
+    with make(wiring, 1):
+        wiring.until_ended(*[task.uuid for task in tasks])
+
+    assert seen == [(0, True)] * 20
 
 
 def test_one_kind_does_not_starve_the_other(wiring):
