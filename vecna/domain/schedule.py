@@ -254,7 +254,7 @@ class _Occurrence:
         callbacks = {
             name: tuple(self._callbacks(plain.get(name, ()))) for name in ("on_success", "on_error") if plain.get(name)
         }
-        return bare.evolve(uuid=uuid, code=self.code, spec=self.spec, fresh=False, **callbacks)
+        return bare.evolve(uuid=uuid, code=self.code, spec=self.spec, **callbacks)
 
     def _callbacks(self, parts: Any) -> Iterator[Signature[Any]]:
         for part in parts:
