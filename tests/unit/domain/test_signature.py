@@ -418,6 +418,11 @@ def test_evolve_changes_a_field_and_nothing_else(signature, count):
     evolved = signature.evolve(group_task_count=count)
 
     assert evolved.group_task_count == count
+    for field in attrs.fields(Signature):
+        if field.name != "group_task_count":
+            assert getattr(evolved, field.name) is getattr(signature, field.name)
+    with pytest.raises(AttributeError):
+        signature.evolve(group_count=1)
     assert evolved.evolve(group_task_count=signature.group_task_count) == signature
     assert type(evolved) is Signature
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
