@@ -8,7 +8,7 @@ import pytest
 from tests.unit.app.schedules.rig import HOUR, START, Died, Fate, Hand, Rig
 from vecna.domain.signature import Signature
 from vecna.domain.state import State
-from vecna.domain.workflow import Chain, Chord, Group
+from vecna.domain.workflow import Chain, Chord, Group, Link
 
 
 def part(number: int, **fields) -> Signature:
@@ -32,16 +32,13 @@ def chord(rig: Rig) -> None:
 
 
 def chain(rig: Rig) -> None:
-    links = [part(1), Group(part(2), part(3), part(4)), Signature("total")]
+    links: list[Link] = [part(1), Group(part(2), part(3), part(4)), Signature("total")]
     rig.server.send_periodic_chain("@hourly", Chain(links), code="c")
 
 
 def unreadable(rig: Rig) -> None:
-    import attrs
-
     rig.server.send_periodic_task("@hourly", part(1), code="c")
-    (record,) = rig.server.broker.get_schedules(["c"])
-    rig.server.broker._schedules.write(attrs.evolve(record, content=b'{"task":{}}'))
+    rig.tamper("c", content=b'{"task":{}}')
 
 
 def without_overlap(rig: Rig) -> None:
@@ -133,8 +130,7 @@ def test_wherever_a_canceller_meets_a_dying_worker_nothing_starts_afterwards(sce
 def test_a_launcher_that_kills_its_workers_becomes_a_dead_letter_and_ends_what_it_would_have_launched():
     rig = begin(group)
     for _ in range(5):
-        hand = Hand(rig.server, Fate(0), name="mortal")
-        hand.wiring.broker._fate.at = -1
+        hand = Hand(rig.server, name="mortal")
         hand.fire()
         hand.deliveries.lease("vecna_tasks", 10)
         rig.heir()

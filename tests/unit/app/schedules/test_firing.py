@@ -119,6 +119,19 @@ class _Looked:
         return getattr(self._broker, name)
 
 
+def test_what_a_worker_has_fired_and_not_carried_over_the_others_do_at_once(rig):
+    rig.server.send_periodic_task("@hourly", tick(), code="c")
+    heir = Hand(rig.server)
+    heir.fire()
+    rig.clock.advance(3600)
+    rig.hand.firer._relay = lambda: None  # dies before it relays
+    rig.hand.firer.step()
+
+    heir.all()
+
+    assert rig.ran("tick") == [START + HOUR]
+
+
 def test_the_next_occurrence_does_not_depend_on_this_one(rig):
     rig.results["tick"] = lambda: 1 / 0
     rig.server.send_periodic_task("@every 1m", tick(), code="fails")
@@ -328,21 +341,13 @@ def test_a_schedule_whose_end_has_passed_is_refused(rig):
 # -- what cannot be read -----------------------------------------------------------------------------------------------
 
 
-def stored(rig: Rig, code: str, **changes) -> None:
-    """Change what is stored of a schedule behind the server's back."""
-    import attrs
-
-    (record,) = rig.server.broker.get_schedules([code])
-    rig.server.broker._schedules.write(attrs.evolve(record, **changes))
-
-
 @pytest.mark.parametrize(
     "content", [b"{not json", b'{"task":{}}', b'{"tusk":1}', b'{"group":[]}', b"[]", b'{"task":5}']
 )
 def test_content_that_cannot_be_read_ends_each_occurrence_as_a_visible_failure_and_stops_nothing(rig, content):
     rig.server.send_periodic_task("@every 20m", tick("good"), code="good")
     rig.server.send_periodic_task("@every 20m", tick(), code="bad")
-    stored(rig, "bad", content=content)
+    rig.tamper("bad", content=content)
 
     with logged() as lines:
         rig.forward(HOUR)
@@ -359,7 +364,7 @@ def test_content_that_cannot_be_read_ends_each_occurrence_as_a_visible_failure_a
 def test_a_spec_that_no_worker_can_read_is_paused_and_stops_nothing(rig):
     rig.server.send_periodic_task("@hourly", tick("good"), code="good")
     rig.server.send_periodic_task("@hourly", tick("bad"), code="bad")
-    stored(rig, "bad", timezone="Mars/Olympus")
+    rig.tamper("bad", timezone="Mars/Olympus")
 
     with logged() as lines:
         rig.forward(HOUR)
@@ -375,10 +380,10 @@ def test_a_spec_that_no_worker_can_read_is_paused_and_stops_nothing(rig):
 
 def test_the_spec_of_one_that_others_can_read_is_left_to_them(rig):
     rig.server.send_periodic_task("@hourly", tick(), code="c")
-    stored(rig, "c", timezone="Mars/Olympus")
+    rig.tamper("c", timezone="Mars/Olympus")
     rig.clock.advance(3600)
     rig.hand.fire()
-    stored(rig, "c", timezone="UTC")
+    rig.tamper("c", timezone="UTC")
     rig.hand.all()
 
     assert rig.ran("tick") == [START + HOUR]
