@@ -8,6 +8,7 @@ import dataclasses
 import datetime as dt
 import enum
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Set
 from pathlib import PurePath
@@ -22,6 +23,8 @@ from vecna.domain.errors import InvalidArgument, VecnaError
 MAX_DEPTH: Final = 64
 #: Arguments, headers, or callbacks of one kind, in one message.
 MAX_COUNT: Final = 10_000
+#: Values in one value. No message has room for more, and lists that share parts would unfold without end.
+MAX_VALUES: Final = 1_000_000
 #: Python itself refuses to write or read longer integers as text (4,300 digits).
 MAX_BITS: Final = 14_000
 
@@ -42,10 +45,11 @@ def to_plain(value: object, what: str, error: type[VecnaError] = InvalidArgument
     function.
 
     Raises:
-        error: a type that cannot travel, NaN or infinity, text that is not valid Unicode, or nested deeper than 64.
+        error: a type that cannot travel, NaN or infinity, text that is not valid Unicode, nested deeper than 64, or
+            more than 1,000,000 values in it.
     """
     try:
-        return _plain(value, MAX_DEPTH)
+        return _plain(value, MAX_DEPTH, [MAX_VALUES])
     except _Refused as exc:
         raise error(f"{what} {exc}") from None
     except Exception as exc:  # noqa: BLE001  # a property or an iterator of the user's class may raise anything
@@ -73,7 +77,8 @@ def _text(text: str) -> str:
     return text
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain(value: Any, depth: int, left: list[int]) -> Any:
+    """`left` holds how many values may still come."""
     kind = type(value)
     if kind is str:
         return _text(value)
@@ -87,23 +92,34 @@ def _plain(value: Any, depth: int) -> Any:
         if depth <= 0:
             raise _Refused(f"is nested deeper than {MAX_DEPTH}, or contains itself")
         if kind is dict or isinstance(value, Mapping):
-            return _mapping(value, depth - 1)
-        return [_plain(item, depth - 1) for item in value]
+            return _mapping(value, depth - 1, left)
+        plain = [_plain(item, depth - 1, left) for item in itertools.islice(value, left[0] + 1)]
+        _count(len(plain), left)
+        return plain
     fields = _fields(kind)  # type: ignore[arg-type]  # every class is hashable
     if fields is not None:
         if depth <= 0:
             raise _Refused(f"is nested deeper than {MAX_DEPTH}, or contains itself")
-        return {name: _plain(getattr(value, name), depth - 1) for name in fields}
-    return _scalar(value, kind, depth)
+        _count(len(fields), left)
+        return {name: _plain(getattr(value, name), depth - 1, left) for name in fields}
+    return _scalar(value, kind, depth, left)
+
+
+def _count(values: int, left: list[int]) -> None:
+    left[0] -= values
+    if left[0] < 0:
+        raise _Refused(f"holds more than {MAX_VALUES} values")
 
 
 _CONTAINERS: Final = (*_LISTS, Mapping)
 
 
-def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+def _mapping(value: Mapping[Any, Any], depth: int, left: list[int]) -> dict[str, Any]:
     plain = {
-        key if type(key) is str and key.isascii() else _key(key): _plain(item, depth) for key, item in value.items()
+        key if type(key) is str and key.isascii() else _key(key): _plain(item, depth, left)
+        for key, item in itertools.islice(value.items(), left[0] + 1)
     }
+    _count(len(plain), left)
     if len(plain) != len(value):
         raise _Refused("contains a mapping with two keys that are the same as text")
     return plain
@@ -114,7 +130,7 @@ def _key(key: object) -> str:
         return _key(key.value)
     kind: Any = type(key)
     if kind is not bool and key is not None and not isinstance(key, _CONTAINERS) and not _fields(kind):
-        plain = _plain(key, 0)
+        plain = _plain(key, 0, [0])
         if type(plain) is str:
             return plain
         if type(plain) is int or type(plain) is float:
@@ -122,10 +138,10 @@ def _key(key: object) -> str:
     raise _Refused(f"contains a mapping with a key of type {type(key).__name__}: use text or numbers")
 
 
-def _scalar(value: Any, kind: type, depth: int) -> Any:
+def _scalar(value: Any, kind: type, depth: int, left: list[int]) -> Any:
     """The plain form of what is neither JSON's own type nor made of parts."""
     if isinstance(value, enum.Enum):
-        return _plain(value.value, depth)
+        return _plain(value.value, depth, left)
     if isinstance(value, str):
         return _text(str.__str__(value))
     if isinstance(value, int):
@@ -146,7 +162,7 @@ def _scalar(value: Any, kind: type, depth: int) -> Any:
         _refuse(value)
     if type(plain) is kind:
         _refuse(value)
-    return _plain(plain, depth)
+    return _plain(plain, depth, left)
 
 
 def _refuse(value: object) -> NoReturn:

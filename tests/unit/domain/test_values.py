@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import itertools
 import pathlib
 import types
 import uuid
@@ -19,7 +20,7 @@ from hypothesis import given
 
 from tests.unit.domain.strategies import HUGE, Number, Real, Word, exact, few, json_values, kind
 from vecna.domain.errors import InvalidArgument, InvalidSignature
-from vecna.domain.values import MAX_BITS, MAX_DEPTH, check_text, to_plain
+from vecna.domain.values import MAX_BITS, MAX_DEPTH, MAX_VALUES, check_text, to_plain
 
 
 @attrs.frozen
@@ -192,3 +193,32 @@ def test_no_error_shows_a_value():
             to_plain(value, "argument")
 
         assert "secret" not in str(caught.value)
+
+
+class Endless(list):
+    def __iter__(self):
+        return itertools.repeat(1)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda part: [part, part], lambda part: {"a": part, "b": part}, lambda part: Point(part, part)]
+)
+def test_parts_that_are_shared_do_not_unfold_without_end(wrap, monkeypatch):
+    monkeypatch.setattr("vecna.domain.values.MAX_VALUES", 1000)
+    value: Any = []
+    for _ in range(MAX_DEPTH - 1):
+        value = wrap(value)
+
+    with pytest.raises(InvalidArgument, match="holds more than 1000 values"):
+        to_plain(value, "argument")
+
+
+def test_the_number_of_values_is_limited_exactly(monkeypatch):
+    monkeypatch.setattr("vecna.domain.values.MAX_VALUES", 100)
+
+    assert MAX_VALUES == 1_000_000
+    assert to_plain([[1] * 49] * 2, "argument") == [[1] * 49] * 2
+    assert to_plain(dict.fromkeys("abc", [1] * 32), "argument")
+    for wrong in ([[1] * 49, [1] * 50], [1] * 101, {str(number): 1 for number in range(101)}, Endless()):
+        with pytest.raises(InvalidArgument, match="holds more than 100 values"):
+            to_plain(wrong, "argument")
