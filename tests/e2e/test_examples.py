@@ -31,15 +31,42 @@ def python_blocks(text: str) -> list[str]:
 
 
 def test_the_example_of_the_readme_runs_and_prints_what_it_says() -> None:
-    (example,) = python_blocks(README)
+    example = python_blocks(README)[0]
     (promised,) = re.findall(r"print\(.*#\s*(.+)$", example, re.MULTILINE)
     done = run("-c", example)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{promised}\n", "")
 
 
 def test_the_example_of_the_readme_has_at_most_twenty_lines() -> None:
-    (example,) = python_blocks(README)
+    example = python_blocks(README)[0]
     assert len([line for line in example.splitlines() if line.strip()]) <= 20
+
+
+SETTING = """
+import math
+from vecna import Server
+server = Server("memory://")
+add = server.register_task("add", lambda *numbers: sum(numbers))
+multiply = server.register_task("multiply", lambda *numbers: math.prod(numbers))
+"""
+ENDING = """
+with server.new_worker("w", 4):
+    print(group.get(timeout=30), chord.get(timeout=30), chain.get(timeout=30), every.code)
+"""
+
+
+def test_the_readme_puts_calls_together_as_it_says() -> None:
+    _, composed = python_blocks(README)
+    done = run("-c", SETTING + composed + ENDING)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{[2 * i for i in range(10)]} 20 28 daily-add\n"
+
+
+def test_the_page_of_workflows_prints_what_it_says() -> None:
+    (example,) = python_blocks((ROOT / "docs" / "workflows.md").read_text())
+    (promised,) = re.findall(r"print\(.*#\s*(.+)$", example, re.MULTILINE)
+    done = run("-c", example)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{promised}\n", "")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
