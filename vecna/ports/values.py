@@ -154,7 +154,7 @@ class Settlement:
         delay: RETRY: how long it waits.
         attempts: RETRY: what is kept with it.
         reason: DEAD: why.
-        follow_ups: DONE: messages that its end causes, for any queue; enqueued in the same step.
+        follow_ups: DONE, DEAD: messages that its end causes, for any queue; enqueued in the same step.
     """
 
     uuid: str
