@@ -70,7 +70,7 @@ class Replicated:
     def __init__(self, binary: Path, name: str = "mymaster") -> None:
         self.name = name
         self._binary = binary
-        self.master = RedisServer(binary)
+        self.master = RedisServer(binary, "--repl-diskless-sync-delay", "0")
         self.replica: RedisServer | None = None
         self.sentinel: RedisServer | None = None
 

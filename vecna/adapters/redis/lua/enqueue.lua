@@ -1,5 +1,5 @@
 -- Accept messages; one whose id the queue holds already changes nothing.
--- include: time bucket place
+-- include: time bucket mark place
 -- flags:
 -- KEYS[1] the queue; KEYS[2] the registry of queues, left out where it lies in another slot.
 -- ARGV[1] now; ARGV[2] the queue's name; then for each message: id, '<priority>[@<due>][+<delay>][;<code>]', body.

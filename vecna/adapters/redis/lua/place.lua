@@ -4,8 +4,6 @@
 --   keep(id, priority, enqueued, due, body, code): keeps a new message; false, and no change, if its id is here
 --   store(the same): keeps it, and puts it where it waits
 --   uncode(id, code): the message with this shared code is over
---   parse(mark): priority, due (nil: at once) and shared code (or nil) of '<priority>[@<due>][+<delay>][;<code>]'
---   after(delay): the instant that a wait of so many milliseconds leads to
 --   wait_until(id, priority, due), to_ending(id): where a known message goes
 --   doom(ids, verdict): known messages get this verdict and go to `ending`
 --   finish(): writes what these have gathered, and wakes a waiter if there is news. Call it last.
@@ -33,26 +31,6 @@ local function wait_until(id, priority, due)
     score = score and math.min(score + 0.0009765625, due + 0.9990234375) or due
     latest[due] = score
     call('ZADD', delayed, string.format('%.17g', score), id)
-end
-
-local function after(delay)
-    return delay > 0 and ahead + delay or now
-end
-
-local function parse(mark)
-    local priority, code = sub(mark, 1, 1), nil
-    if #mark == 1 then
-        return priority, nil, nil
-    end
-    local stop = string.find(mark, ';', 2, true)
-    if stop then
-        code, mark = sub(mark, stop + 1), sub(mark, 1, stop - 1)
-    end
-    local due, delay = tonumber(string.match(mark, '@(-?%d+)')), tonumber(string.match(mark, '%+(%d+)'))
-    if delay then
-        due = math.max(due or -math.huge, after(delay))
-    end
-    return priority, due, code
 end
 
 local function keep(id, priority, enqueued, due, body, code)

@@ -1,5 +1,5 @@
 -- Fire occurrences of schedules, each only if it is still what is due next.
--- include: time bucket place outbox schedule
+-- include: time bucket mark place outbox schedule
 -- flags:
 -- KEYS[1] the schedules.
 -- ARGV[1] now; then for each firing: code, version, due, following ('': it was the last), occurred ('': none is sent),

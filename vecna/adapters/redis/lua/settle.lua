@@ -1,5 +1,5 @@
 -- End leases on messages, each only while its token is the live one; with what their end causes, in one step.
--- include: time bucket place head touch outbox forget
+-- include: time bucket mark place head touch outbox forget
 -- flags: allow-oom
 -- KEYS[1] the queue.
 -- ARGV[1] now; [2] how many dead letters are kept; then for each settlement: id, token, kind, detail, n, and n times

@@ -1,5 +1,5 @@
 -- Accept messages that wait until they are let go.
--- include: time bucket place
+-- include: time bucket mark place
 -- flags:
 -- KEYS[1] the queue; KEYS[2] the registry of queues, left out where it lies in another slot.
 -- ARGV[1] now; [2] the queue's name; [3] name of the hold; then for each message: id,
