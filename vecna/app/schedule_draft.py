@@ -83,7 +83,7 @@ def drafted(kind: Kind, when: When, link: Link, sending: Sending) -> Draft:
         raise InvalidSignature(f"send_periodic_{kind} takes a {name}, not a {type(link).__name__}")
     signatures = [link] if isinstance(link, Signature) else list(link.signatures())
     for signature in signatures:
-        check(signature, member_of=signature.group_uuid)
+        check(signature, member_of="" if kind == "task" else signature.group_uuid)
     # Without trace context: it is not this program's run that causes the occurrences, and the content has to stay the
     # same from one start of the program to the next.
     final = {each.uuid: each for each in sending.prepared(signatures, traced=False)}

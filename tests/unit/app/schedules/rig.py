@@ -31,7 +31,7 @@ class Died(BaseException):
 
 
 class Mortal:
-    """A port whose caller dies at one of its calls.
+    """A port whose caller dies before one of its calls, which is as good as after the one before.
 
     Args:
         port: the port.
@@ -47,15 +47,13 @@ class Mortal:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self._fate.passed(name)
-            answer = method(*args, **kwargs)
-            self._fate.passed(name)
-            return answer
+            return method(*args, **kwargs)
 
         return call
 
 
 class Fate:
-    """When a worker dies: at the n-th point, two of which lie before and after each call of a port."""
+    """When a worker dies: before the n-th call of a port."""
 
     def __init__(self, at: int = -1) -> None:
         self.at = at
