@@ -10,6 +10,10 @@ from tests.faults.redis.servers import RedisCluster
 from tests.servers import redis8_binary
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.message import Message
+from vecna.domain.plan import plan
+from vecna.domain.signature import Signature
+from vecna.domain.workflow import Chord, Group
+from vecna.ports.plans import Report
 from vecna.ports.values import Answer, Canceling, SettleAs
 
 PAGE = (Path(__file__).parents[3] / "docs" / "redis-keys.md").read_text()
@@ -63,6 +67,28 @@ def use_everything(driven):
     held = driven.lock.acquire("l", "o", LEASE)
     assert driven.lock.renew(held, LEASE)
     assert driven.lock.release(held)
+    use_workflows(driven)
+
+
+def use_workflows(driven):
+    group = Group(Signature("a"), Signature("b"))
+    complete = plan(Chord(group, Signature("callback")))
+    driven.backend.store_plan(complete)
+    held = [Message(each.uuid, "held", b"{}", code="c") for each in complete.first]
+    assert driven.broker.stage(complete.root, held) == [True] * 2
+    assert (
+        driven.broker.staged("held", LEASE - LEASE) == driven.backend.uncommitted(LEASE - LEASE, 9) == [complete.root]
+    )
+    assert driven.backend.commit_plan(complete.root)
+    assert driven.broker.unstage("held", complete.root, limit=1) == 1
+    assert len(driven.broker.cancel_code("held", "c").canceled) == 2
+    assert driven.broker.unstage("held", complete.root) == 0
+    driven.settle(driven.lease(queue="held"))
+    driven.backend.report([Report(group.group_uuid, index, succeeded=not index) for index in range(2)])
+    assert driven.backend.get_step(complete.root, 1) == complete.steps[0]
+    assert driven.backend.get_tasks(group.group_uuid, every=False, offset=0, limit=9) == list(complete.results[0][1])
+    assert None not in driven.backend.get_nodes([node.uuid for node in complete.nodes])
+    driven.backend.release_plan(complete.root, LEASE)
 
 
 def test_the_documented_rights_are_enough(own_server, drive):
