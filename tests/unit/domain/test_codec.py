@@ -454,7 +454,7 @@ def test_callbacks_nest_up_to_the_limit(key):
 
     assert deepest.depth == MAX_DEPTH - 1
     assert Signature.from_json(deepest.to_json()) == deepest
-    for depth in (MAX_DEPTH + 1, MAX_DEPTH + 20):
+    for depth in (MAX_DEPTH + 1, 450):  # the latter would be too deep for the reader itself, were it to go on
         with pytest.raises(InvalidSignature, match="callbacks nest deeper than 64"):
             Signature.from_json(nested_message(depth, key))
 
