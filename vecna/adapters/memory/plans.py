@@ -130,6 +130,8 @@ class MemoryPlans(Plans):
         with plans.lock:
             now = self._plan_clock.now()
             plans.expire(now)
+            if plan.root in plans.expiry:
+                return  # it is over: a sender that comes so late adds nothing
             if plan.root not in plans.nodes:
                 plans.uncommitted[plan.root] = now
             members = plans.members.setdefault(plan.root, [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import attrs
 import pytest
 
 from vecna.adapters.clock import ManualClock, SystemClock
@@ -84,6 +85,20 @@ class PlanReleaseLaws(BackendCase):
 
         assert node(backend, "root").node == whole.nodes[0]
         clock.advance(6 * SECOND)
+        _is_gone(backend, whole)
+
+    def test_a_released_plan_gets_nothing_more(self, backend: Backend, clock: ManualClock) -> None:
+        """Its sender slept while it stored it, and it was given up: what came now would stay for ever."""
+        whole = plan(nested())
+        backend.store_plan(attrs.evolve(whole, steps=whole.steps[:1]))
+        backend.report([bad("root", 0, canceled=True)])
+        backend.release_plan("root", 10 * SECOND)
+
+        backend.store_plan(whole)
+
+        assert [backend.get_step(step.node, step.index) for step in whole.steps[1:]] == [None] * (len(whole.steps) - 1)
+        assert not backend.commit_plan("root")
+        clock.advance(11 * SECOND)
         _is_gone(backend, whole)
 
     def test_the_ids_of_a_plan_that_is_gone_are_free(self, backend: Backend, clock: ManualClock) -> None:

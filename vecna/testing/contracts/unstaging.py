@@ -160,7 +160,7 @@ class UnstageLaws(StagingCase):
     ) -> None:
         """Their sender died. Oldest first, old enough, not more than asked for; age counts from the first message."""
         for hold in ("h1", "h2", "h3"):
-            staging.stage(hold, [queue.message(hold)])
+            staging.stage(hold, [queue.message(hold, delay=None if hold == "h1" else 5 * SECOND)])
             clock.advance(10 * SECOND)
         staging.stage("h1", [queue.message("late")])
         staging.stage("elsewhere", [queue.at("other").message("x")])
