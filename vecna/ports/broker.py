@@ -55,7 +55,8 @@ class Queueing(ABC):
 
         An outage is not a crash: when no lease, extend or settle call has touched the queue for longer than half of
         `duration`, no lease ends for one `duration` after, so that living holders can extend, and what ends then of
-        the leases that ran out before that is not counted.
+        the leases that ran out before that is not counted. A lease is spared so once, unless its holder extends it:
+        else a queue that is looked at seldom would never get back what a dead worker held.
 
         Repeated with the same `worker` and `call` it gives the same messages again, as far as they are still held
         under that lease. A `call` smaller than the worker's newest gives nothing: a late duplicate must not take
@@ -178,7 +179,8 @@ class Cancelling(ABC):
 
         What is pending or delayed never starts: it becomes ENDING with the verdict CANCELED, to be leased and recorded
         by any worker. What is leased is flagged: its worker learns of it with its next `extend`. Repeated: the same
-        answer (a message that is ENDING as cancelled: CANCELED). Dead letters are UNKNOWN here.
+        answer. The first verdict stands: a message that is ENDING for another reason answers CANCELED, since it will
+        not start, and keeps its verdict. Dead letters are UNKNOWN here.
         """
 
 
