@@ -122,6 +122,7 @@ def test_one_id_twice_is_refused():
         lambda: Group(A, B) | B,
         lambda: Group(Group(A, group_uuid="g"), Group(B, group_uuid="g")),
         lambda: Group(Group(A, group_uuid="g"), group_uuid="g"),
+        lambda: Group(Chain(B, Group(A, group_uuid="g")), group_uuid="g"),
         lambda: Group(A, group_uuid="a"),
         lambda: Chain(Chain(A, chain_uuid="x"), B, chain_uuid="x"),
         lambda: Chain(A, B) | Chain(C, Group(D, group_uuid="b")),
