@@ -49,6 +49,12 @@ _SLOW: Final = _Kind("did not answer in time", "check its load, or raise redis.r
 _FULL_POOL: Final = _Kind("has all of this process's connections in use", "raise redis.max_active", passes=True)
 _DAMAGED: Final = _Kind("gives an answer that vecna does not expect", "see docs/redis-keys.md for what its keys hold")
 
+#: How servers begin to say that a script may not run a command: Redis 7.2 and Valkey, Redis 7.0 in two ways.
+_DENIED_IN_SCRIPT: Final = (
+    "ACL failure in script",
+    "The user executing the script",
+    "NOPERM The user executing the script",
+)
 #: The first words of a server's error, for those that redis-py has no class for, or that come from within a script.
 _BY_WORD: Final = {
     "NOAUTH": _AUTH,
@@ -91,7 +97,7 @@ def _kind(exc: Exception) -> _Kind:
     text = str(exc)
     if text.startswith("invalid username-password pair"):  # redis-py cuts off WRONGPASS
         return _AUTH
-    if text.startswith("ACL failure in script"):
+    if text.startswith(_DENIED_IN_SCRIPT):
         return _PERMISSION
     if "No connection available" in text:
         return _FULL_POOL

@@ -43,6 +43,12 @@ PASSES, STAYS = True, False
         (redis_errors.MaxConnectionsError("Too many"), "redis.max_active", PASSES, BrokerUnavailable),
         (redis_errors.NoPermissionError("this user"), "denies a command", STAYS, BrokerUnavailable),
         (redis_errors.ResponseError("ACL failure in script: User x"), "denies a command", STAYS, BrokerUnavailable),
+        (
+            redis_errors.ResponseError("The user executing the script can't"),
+            "denies a command",
+            STAYS,
+            BrokerUnavailable,
+        ),
         (redis_errors.ResponseError("WRONGTYPE Operation"), "something else", STAYS, BrokerUnavailable),
         (redis_errors.ResponseError("user_script:1: nil"), "does not expect", STAYS, BrokerUnavailable),
         (redis_errors.InvalidResponse("Protocol Error"), "does not expect", STAYS, BrokerUnavailable),
