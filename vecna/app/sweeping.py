@@ -33,27 +33,27 @@ def sweep_records(wiring: Wiring) -> None:
     places = wiring.broker.locate(unreleased)
     gone = [uuid for uuid, place in zip(unreleased, places, strict=True) if place is None]
     states = [state for state in backend.get_states(gone) if state is not None]
-    over = _over(backend, states)
+    over, roots = _over(backend, states)
     if over:
         backend.release(over, dt.timedelta(seconds=config.results_expire_in))
+    for root in roots:
+        release_workflow(backend, root, config.results_expire_in)
 
 
-def _over(backend: Backend, states: Sequence[TaskState]) -> list[str]:
-    """Those whose workflow, if they have one, is over too."""
+def _over(backend: Backend, states: Sequence[TaskState]) -> tuple[list[str], list[str]]:
+    """Those whose workflow, if they have one, is over too; and these workflows: who should release them may be dead."""
     nodes = list({state.node: None for state in states if state.node})
     found: dict[str, NodeState | None] = dict(zip(nodes, backend.get_nodes(nodes), strict=True)) if nodes else {}
     roots = list({node.node.root: None for node in found.values() if node is not None})
-    opened = {
-        state.node.uuid
-        for state in (backend.get_nodes(roots) if roots else ())
-        if state is not None and state.status is NodeStatus.OPEN
-    }
+    known = [state for state in (backend.get_nodes(roots) if roots else ()) if state is not None]
+    opened = {state.node.uuid for state in known if state.status is NodeStatus.OPEN}
 
     def is_open(state: TaskState) -> bool:
         node = found.get(state.node)
         return node is not None and node.node.root in opened
 
-    return [state.task_uuid for state in states if not is_open(state)]
+    over = [state.task_uuid for state in states if not is_open(state)]
+    return over, [state.node.uuid for state in known if state.node.uuid not in opened]
 
 
 def sweep_senders(wiring: Wiring, queues: Iterable[str]) -> None:

@@ -1,0 +1,92 @@
+"""What a worker that died after the last task of a workflow has left is let go by others."""
+
+import datetime as dt
+
+import pytest
+
+from vecna.adapters.clock import ManualClock
+from vecna.app.config import Config
+from vecna.app.sweeping import sweep_records, sweep_senders
+from vecna.bootstrap import Server
+from vecna.domain.message import Message
+from vecna.domain.plan import plan
+from vecna.domain.signature import Signature
+from vecna.domain.state import State, TaskState
+from vecna.domain.workflow import Chain, Group
+from vecna.ports.plans import Report
+from vecna.ports.values import Standing
+
+MINUTE = dt.timedelta(minutes=1)
+
+
+@pytest.fixture
+def server():
+    with Server(Config(broker="memory://", results_expire_in=3600), clock=ManualClock()) as server:
+        yield server
+
+
+@pytest.fixture
+def workflow():
+    return plan(Chain(Signature("a"), Group(Signature("b"), Signature("c"))))
+
+
+def end_leaves(server, workflow):
+    leaves = server.backend.get_tasks(workflow.root, every=True, offset=0, limit=10)
+    server.backend.put_states([TaskState(task_uuid=uuid, state=State.SUCCESS, node=workflow.root) for uuid in leaves])
+    return leaves
+
+
+def test_a_workflow_that_is_over_and_was_not_released(server, workflow):
+    server.backend.store_plan(workflow)
+    server.backend.commit_plan(workflow.root)
+    leaves = end_leaves(server, workflow)
+    server.backend.report([Report(workflow.root, 1, succeeded=True)])
+    server.clock.advance(MINUTE)
+
+    sweep_records(server)
+
+    nodes = [node.uuid for node in workflow.nodes]
+    server.clock.advance(59 * MINUTE)
+    assert None not in server.backend.get_nodes(nodes) + server.backend.get_states(leaves)
+    server.clock.advance(2 * MINUTE)
+    assert server.backend.get_nodes(nodes) == [None] * len(nodes)
+    assert server.backend.get_states(leaves) == [None] * len(leaves)
+
+
+def test_a_workflow_that_goes_on_keeps_everything(server, workflow):
+    server.backend.store_plan(workflow)
+    server.backend.commit_plan(workflow.root)
+    leaves = end_leaves(server, workflow)
+    server.clock.advance(MINUTE)
+
+    sweep_records(server)
+
+    server.clock.advance(1_000 * MINUTE)
+    nodes = [node.uuid for node in workflow.nodes]
+    assert None not in server.backend.get_nodes(nodes) + server.backend.get_states(leaves)
+
+
+def test_a_sender_that_died_while_it_stored_the_plan(server, workflow):
+    """Of a plan that is stored in many steps there may be no task yet."""
+    empty = type(workflow)(workflow.root, workflow.nodes[:1], (), (), (), ())
+    server.backend.store_plan(empty)
+    server.clock.advance(10 * MINUTE)
+
+    sweep_senders(server, [])
+
+    assert server.backend.uncommitted(dt.timedelta(0), 10) == []
+    assert not server.backend.commit_plan(workflow.root)
+
+
+def test_a_sender_that_died_before_all_was_there(server, workflow):
+    server.backend.store_plan(workflow)
+    server.broker.stage(workflow.root, [Message.of(workflow.first[0], "q")])
+    server.clock.advance(10 * MINUTE)
+
+    sweep_senders(server, ["q"])
+
+    uuid = workflow.first[0].uuid
+    assert server.backend.get_state(uuid).state is State.CANCELED
+    assert server.broker.locate([uuid])[0].standing is Standing.ENDING
+    sweep_senders(server, ["q"])  # finds nothing more to do
+    assert server.broker.staged("q", dt.timedelta(0)) == server.backend.uncommitted(dt.timedelta(0), 10) == []
