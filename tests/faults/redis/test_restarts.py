@@ -281,6 +281,25 @@ def test_a_wrong_password_is_a_mistake_in_the_configuration(drive, redis_server)
             client.execute_command("ACL", "DELUSER", "somebody")
 
 
+def test_a_password_that_is_changed_later_is_an_outage(own_server, drive):
+    with own_server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "somebody", "on", ">right-secret", "~*", "&*", "+@all")
+        driven = drive(f"redis://somebody:right-secret@127.0.0.1:{own_server.port}", send_timeout=0.2)
+        driven.send("a")
+        waiter, listener = driven.broker.waiter(), driven.backend.listen()
+        listener.watch(["a"])
+        admin.execute_command("ACL", "SETUSER", "somebody", "resetpass", ">new-secret")
+        admin.execute_command("CLIENT", "KILL", "USER", "somebody")
+
+        for call in (driven.lease, lambda: waiter.wait(["q"], 1), lambda: listener.poll(1), lambda: driven.send("b")):
+            with pytest.raises(BrokerUnavailable):
+                call()
+        admin.execute_command("ACL", "SETUSER", "somebody", ">right-secret")
+        assert uuids_of(driven.lease()) == ["a"]
+        waiter.close()
+        listener.close()
+
+
 def test_an_old_server_is_refused(drive, redis_server, monkeypatch):
     monkeypatch.setattr("vecna.adapters.redis.checks._LEAST", (99, 0))
     with pytest.raises(ConfigError, match=r"needs Redis 7\.0 or newer"):

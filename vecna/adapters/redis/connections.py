@@ -93,7 +93,8 @@ class Connections:
                 failure = understand(exc, str(self.address), self.address.password)
                 tries += 1
                 if not failure.passes or not self._pause(tries, started + limit):
-                    raise failure.error from exc
+                    # What was right when it was first used may have been changed meanwhile: workers go on trying.
+                    raise (failure.error if self._now_opened is None else unavailable(exc, self)) from exc
 
     def _pause(self, tries: int, end: float) -> bool:
         """Wait before the next try; False: there is none. The first follows at once: a connection may just be stale."""

@@ -12,7 +12,6 @@
 local count, worker, number = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local meta = call('HMGET', Q .. ':meta', 'touched', 'levels', 'stale')
 touch(tonumber(meta[1] or nil), tonumber(ARGV[5]))
-call('HSET', Q .. ':meta', 'duration', ARGV[5])
 promote(1000)
 reclaim(tonumber(ARGV[6]), 1000)
 

@@ -1,6 +1,7 @@
 -- Include: noting that workers are alive, and sparing leases after an outage.
 -- KEYS[1] the queue. ARGV: none. Needs time, bucket.
--- Returns: nothing; defines touch(touched, duration), both as the meta hash has them or nil.
+-- Returns: nothing; defines touch(touched, duration), both as the meta hash has them or nil. The latter is kept for those
+-- who do not know it: a lease call gives its own.
 -- When nobody has touched the queue for longer than half a lease, leases that have run out, or would within one more,
 -- last one more: once each, unless their holder extends them. They are noted in the set `spared`.
 local function touch(touched, duration)
@@ -12,5 +13,5 @@ local function touch(touched, duration)
             end
         end
     end
-    call('HSET', Q .. ':meta', 'touched', digits(now))
+    call('HSET', Q .. ':meta', 'touched', digits(now), 'duration', duration or 0)
 end
