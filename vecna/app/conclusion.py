@@ -122,13 +122,15 @@ def _take(backend: Backend, walk: _Walk, answer: Reported, never: list[TaskState
             walk.conclusion.goes_on = True
             return None
         case Following.CLOSED:
+            if walk.ended.childless and node.is_chain and report.succeeded:
+                # The chain may have been ended for that before, and whoever did so may not have come to the end of it.
+                return _stopped(walk, report)
             (root,) = backend.get_nodes([node.root])
             walk.conclusion.goes_on = root is not None and root.status is NodeStatus.OPEN
             return None
         case Following.ADVANCE:
             if walk.ended.childless:
-                reason = f"task {walk.ended.recorded.task_uuid} was canceled while it ran"
-                return Report(report.node, report.index, succeeded=False, canceled=True, reason=reason)
+                return _stopped(walk, report)
             walk.conclusion.goes_on = True
             step = backend.get_step(node.uuid, report.index + 1)
             if step is not None:
@@ -140,6 +142,12 @@ def _take(backend: Backend, walk: _Walk, answer: Reported, never: list[TaskState
             if node.is_chain:
                 _end_later_steps(backend, walk, node, never, now)
             return _outwards(walk, node, attrs.evolve(report, node=node.outer, index=node.index))
+
+
+def _stopped(walk: _Walk, report: Report) -> Report:
+    """The report that ends a chain because a cancel has reached a step that has succeeded all the same."""
+    reason = f"task {walk.ended.recorded.task_uuid} was canceled while it ran"
+    return Report(report.node, report.index, succeeded=False, canceled=True, reason=reason)
 
 
 def _outwards(walk: _Walk, node: Node, report: Report) -> Report | None:

@@ -7,8 +7,8 @@ the same step as the settlement, and the record begins to expire only after that
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 import attrs
 
@@ -16,7 +16,7 @@ from vecna import log
 from vecna.app.conclusion import Ended, conclude
 from vecna.app.delivery_failure import error_text
 from vecna.app.delivery_values import Item, Launched, Parked, Wiring, with_options
-from vecna.app.launchers import RESERVED
+from vecna.app.launchers import RESERVED, WHICH
 from vecna.app.launching import Launching
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.decide import Decision, End, Repeat, decide
@@ -29,6 +29,7 @@ from vecna.ports.values import Answer, SettleAs, Settlement
 
 #: Relays of one queue in one go; what is left after that is the sweeper's.
 _RELAYS = 20
+_LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @attrs.frozen
@@ -187,31 +188,50 @@ class Finisher:
         }
 
     def _messages(self, signatures: Sequence[Signature[Any]], item: Item) -> tuple[Message, ...]:
-        """The follow-ups as messages. One that cannot be made, or is too large, ends here as FAILURE."""
+        """The follow-ups as messages. One that cannot be made, or is too large, has its end recorded as FAILURE.
+
+        It goes out all the same, without what made it so: whoever is handed it finds that end, does not run it, and
+        reports it to its workflow like any other.
+        """
         messages: list[Message] = []
         for signature in signatures:
+            complete = with_options(signature, self._wiring.registry.get(signature.name))
             try:
-                complete = with_options(signature, self._wiring.registry.get(signature.name))
-                message = Message.of(complete, self._wiring.config.default_queue)
-                if len(message.body) > MAX_MESSAGE:
-                    raise InvalidArgument(f"its message has {len(message.body)} bytes; at most {MAX_MESSAGE}")
-                messages.append(message)
+                messages.append(self._message(complete))
             except (InvalidArgument, InvalidSignature) as exc:
                 self._wiring.backend.put_states([self._stillborn(signature, item, exc)])
-                self._plan_release(signature)
                 log.error(
                     f"follow-up {signature.name} {signature.uuid} of task {item.uuid} cannot be sent: {exc}",
                     task_uuid=signature.uuid,
                 )
+                messages += self._husk(complete)
         return tuple(messages)
 
+    def _message(self, signature: Signature[Any]) -> Message:
+        message = Message.of(signature, self._wiring.config.default_queue)
+        if len(message.body) > MAX_MESSAGE:
+            raise InvalidArgument(f"its message has {len(message.body)} bytes; at most {MAX_MESSAGE}")
+        return message
+
+    def _husk(self, signature: Signature[Any]) -> Iterator[Message]:
+        """The message of a call whose end is recorded already; expired, so that it never runs without its arguments."""
+        options = {name: value for name, value in signature.set_options.items() if name not in ("eta", "delay")}
+        options["expires"] = _LONG_AGO
+        which = signature.args[:WHICH] if signature.name in RESERVED else ()
+        try:
+            yield self._message(signature.evolve(args=which, set_options=options))
+        except (InvalidArgument, InvalidSignature):
+            self._plan_release(signature)  # nobody will be handed it
+
     def _stillborn(self, signature: Signature[Any], item: Item, exc: Exception) -> TaskState:
+        position = signature.position
         return TaskState(
             task_uuid=signature.uuid,
             task_name=signature.name,
             state=State.FAILURE,
             error=f"could not be sent after task {item.uuid}: {error_text(exc)}",
             finished_at=self._wiring.clock.now(),
+            node=position.node if position else "",
         )
 
     # -- relay and release -------------------------------------------------------------------------------------------

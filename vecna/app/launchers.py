@@ -29,6 +29,8 @@ LAUNCH: Final = "vecna.launch"
 STEP: Final = "vecna.step"
 #: Names that no function and no caller may use.
 RESERVED: Final = frozenset({LAUNCH, STEP})
+#: Of the arguments of a step's launcher, so many say which step; the others are passed on.
+WHICH: Final = 2
 #: So many first tasks go with one settlement; more are held back until all are there.
 MOST_AT_ONCE: Final = 200
 #: Content beyond so many bytes travels compressed: tasks of one group look alike.

@@ -1,0 +1,128 @@
+"""What breaks a workflow off in its middle: a cancel, an outage, a message that cannot be made. It still ends."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from tests.unit.app.schedules.rig import Hand, Rig
+from vecna.domain.errors import BrokerUnavailable
+from vecna.domain.signature import Signature
+from vecna.domain.state import State, TaskState
+from vecna.domain.workflow import Chain, Chord, Group
+from vecna.ports.plans import NodeStatus
+
+QUEUE = "vecna_tasks"
+MEBIBYTE = 1024 * 1024
+
+
+class Between:
+    """A port with one method replaced."""
+
+    def __init__(self, port: Any, method: str, instead: Callable[..., Any]) -> None:
+        self._port = port
+        self._method = method
+        self._instead = instead
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._port, name)
+        return (lambda *args, **kwargs: self._instead(real, *args, **kwargs)) if name == self._method else real
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig(max_message_size=MEBIBYTE)
+
+
+def states(rig: Rig, *signatures: Signature[Any]) -> list[State]:
+    return [rig.state(signature.uuid).state for signature in signatures]
+
+
+# -- a cancel reaches a link that succeeds all the same ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["chain", "chain in a chord"])
+@pytest.mark.parametrize("dies", [False, True], ids=["outage", "worker dies"])
+def test_links_end_though_their_ending_was_broken_off(rig: Rig, nested: bool, dies: bool) -> None:
+    links = [Signature(name, [1]) for name in ("tick", "tock", "after")]
+    chain, callback = Chain(links), Signature("total")
+    if nested:
+        rig.server.send_chord(Chord(Group(chain, Signature("part", [2], delay=1_000_000)), callback))
+    else:
+        rig.server.send_chain(chain)
+    broken: list[str] = []
+
+    def put_states(real: Any, given: Sequence[TaskState]) -> Any:
+        if not broken and any(state.task_uuid == links[1].uuid for state in given):
+            broken.append(links[1].uuid)
+            raise BrokerUnavailable("request lost")
+        return real(given)
+
+    hand = Hand(rig.server)
+    hand.wiring.backend = Between(rig.server.backend, "put_states", put_states)
+    runnable, _ = hand.deliveries.admit(hand.deliveries.lease(QUEUE, 10))
+    rig.server.broker.cancel(QUEUE, [links[0].uuid])
+    for item in runnable:
+        hand.deliveries.run(item)
+    with pytest.raises(BrokerUnavailable):
+        hand.deliveries.finish(runnable)
+    assert broken
+
+    if dies:
+        rig.heir().work()
+    else:
+        hand.deliveries.finish(runnable)
+        hand.work()
+
+    assert states(rig, *links) == [State.SUCCESS, State.CANCELED, State.CANCELED]
+    assert rig.ran("tock") == rig.ran("after") == []
+    if nested:
+        assert states(rig, callback) == [State.CANCELED]
+    (node,) = rig.server.backend.get_nodes([chain.chain_uuid])
+    assert node is not None
+    assert node.status is NodeStatus.FAILED
+
+
+# -- a follow-up that cannot be sent -----------------------------------------------------------------------------------
+
+
+def test_a_link_that_grows_too_large_fails_its_workflow(rig: Rig) -> None:
+    rig.results["tick"] = lambda *_: "x" * (MEBIBYTE // 2)
+    large = Signature("tock", ["y" * (MEBIBYTE // 2)], on_error=Signature("after"), delay=1_000_000)
+    last, callback = Signature("part"), Signature("total")
+    rig.server.send_chord(Chord(Group(Chain(Signature("tick"), large, last), Signature("part", [7])), callback))
+
+    rig.hand.work()
+
+    assert states(rig, large, last, callback) == [State.FAILURE, State.CANCELED, State.FAILURE]
+    assert "could not be sent" in rig.state(callback.uuid).error
+    assert states(rig, large.on_error[0]) == [State.SUCCESS]
+    assert rig.ran("tock") == rig.ran("total") == []
+    assert rig.left() == []
+
+
+def test_what_could_not_be_sent_does_not_run_without_its_arguments(rig: Rig) -> None:
+    rig.results["tick"] = lambda *_: "x" * (MEBIBYTE // 2)
+    large = Signature("tock", ["y" * (MEBIBYTE // 2)])
+    rig.server.send_chain(Chain(Signature("tick"), large))
+    rig.hand.once()
+    rig.server.backend.forget([large.uuid])
+
+    rig.hand.work()
+
+    assert rig.ran("tock") == []
+    assert states(rig, large) == [State.CANCELED]
+
+
+def test_a_step_whose_launcher_grows_too_large_fails_its_workflow(rig: Rig) -> None:
+    rig.results["tick"] = lambda *_: "x" * (MEBIBYTE - 50)
+    members = [Signature("tock") for _ in range(201)]
+    last = Signature("part")
+    rig.server.send_chain(Chain(Signature("tick"), Group(members), last))
+
+    rig.hand.work()
+
+    assert set(states(rig, *members)) == {State.FAILURE}
+    assert states(rig, last) == [State.FAILURE]
+    assert rig.ran("tock") == rig.ran("part") == []
+    assert rig.left() == []
