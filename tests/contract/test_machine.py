@@ -19,11 +19,8 @@ from vecna.app.config import RedisConfig
 from vecna.domain.arg import TaskResult
 from vecna.domain.decide import Attempts
 from vecna.domain.message import Message
-from vecna.domain.plan import plan
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
-from vecna.domain.workflow import Chain, Group
-from vecna.ports.plans import Report
 from vecna.ports.values import SettleAs, Settlement
 
 EXAMPLES = int(os.environ.get("VECNA_MACHINE_EXAMPLES", "20"))
@@ -361,77 +358,8 @@ class StoreMachine(Machine):
         self.both("backend", "get_states", UUIDS)
 
 
-def workflow(root):
-    """A chain of a task, a group that a chain stands in, and what follows that."""
-    a, b, c, d, e = (Signature("task", [], uuid=f"{root}-{name}") for name in "abcde")
-    inner = Group(b, Chain(c, d, chain_uuid=f"{root}-chain"), group_uuid=f"{root}-group")
-    return Chain(a, inner, e, chain_uuid=root)
-
-
-PLANS = {root: plan(workflow(root)) for root in ("w1", "w2")}
-roots = st.sampled_from(sorted(PLANS))
-
-
-class PlanMachine(Machine):
-    """Plans of workflows."""
-
-    @rule(
-        root=roots, steps=st.sampled_from([0, 2, 3, 3, 3]), others=st.sampled_from([False, False, True]), repeat=repeats
-    )
-    def store_plan(self, root, steps, others, repeat):
-        """All of it, a part (the sender died), or another one under the same ids."""
-        part = attrs.evolve(PLANS[root], steps=PLANS[root].steps[:steps])
-        if others:
-            part = attrs.evolve(part, nodes=tuple([attrs.evolve(node, code="other") for node in part.nodes]))
-        self.both("backend", "store_plan", part, repeat=repeat)
-
-    @rule(root=roots, repeat=repeats)
-    def commit_plan(self, root, repeat):
-        self.both("backend", "commit_plan", root, repeat=repeat)
-
-    @rule(
-        made=st.lists(
-            st.builds(
-                Report,
-                node=st.sampled_from(
-                    ["w1", "w1", "w1-group", "w1-group", "w1-chain", "w2", "w2-group", "w2-chain", "w3"]
-                ),
-                index=st.sampled_from([0, 0, 1, 1, 2, 3, 99]),
-                succeeded=st.sampled_from([True, True, True, False]),
-                canceled=st.booleans(),
-                reason=st.sampled_from(["", "why", "ö\x00"]),
-            ),
-            min_size=1,
-            max_size=6,
-        ),
-        repeat=repeats,
-    )
-    def report(self, made, repeat):
-        self.both("backend", "report", made, repeat=repeat)
-
-    @rule(root=st.sampled_from(["w1", "w2", "w3"]), keep=milliseconds(-1, 0, 1, 1_000, 30_000), repeat=repeats)
-    def release_plan(self, root, keep, repeat):
-        self.both("backend", "release_plan", root, keep, repeat=repeat)
-
-    @rule(age=milliseconds(0, 1, 1_000, 30_000))
-    def uncommitted(self, age):
-        assert sorted(self.ours.backend.uncommitted(age, 9)) == sorted(self.theirs.backend.uncommitted(age, 9))
-
-    @rule(root=roots, offset=st.integers(0, 6), limit=st.integers(0, 6))
-    def pages(self, root, offset, limit):
-        self.both("backend", "get_tasks", root, every=True, offset=offset, limit=limit)
-        self.both("backend", "get_tasks", f"{root}-group", every=False, offset=offset, limit=limit)
-
-    @invariant()
-    def the_same_is_stored(self):
-        for whole in PLANS.values():
-            self.both("backend", "get_nodes", [node.uuid for node in whole.nodes])
-            for step in whole.steps:
-                self.both("backend", "get_step", step.node, step.index)
-
-
 @pytest.mark.timeout(0)  # a difference takes its time to be made small
-@pytest.mark.parametrize("machine", [BrokerMachine, StoreMachine, PlanMachine])
+@pytest.mark.parametrize("machine", [BrokerMachine, StoreMachine])
 def test_memory_and_redis_do_the_same(machine, any_redis_url):
     run_state_machine_as_test(
         lambda: machine(any_redis_url),  # type: ignore[arg-type]  # any factory will do
