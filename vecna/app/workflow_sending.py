@@ -27,8 +27,10 @@ from vecna.ports.backend import Backend
 from vecna.ports.clock import Clock
 from vecna.ports.values import Adapters
 
-#: Messages in one call; and, if they all go to one queue, what is sent in one step without holding it back.
+#: Messages in one call, and bytes of their bodies; and, if they all go to one queue, what every broker accepts in one
+#: step, so that it need not be held back.
 BATCH: Final = 500
+BATCH_BYTES: Final = 1024 * 1024
 #: Batches in flight at most, whatever is asked for: each is a thread.
 _MOST_THREADS: Final = 16
 Workflow = Group | Chord | Chain
@@ -119,7 +121,8 @@ class WorkflowSending:
             ports.backend.put_states(later)
         ports.backend.store_plan(complete)
         queues = {message.queue for message in messages}
-        if len(messages) <= BATCH and len(queues) <= 1:
+        size = sum([len(message.body) for message in messages])
+        if len(queues) <= 1 and len(messages) <= BATCH and (size <= BATCH_BYTES or len(messages) == 1):
             new = set(_accepted(messages, ports.broker.enqueue(messages)) if messages else ())
             ports.backend.commit_plan(complete.root)
             return new

@@ -1,5 +1,6 @@
 """What breaks a workflow off in its middle: a cancel, an outage, a message that cannot be made. It still ends."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
 from vecna.domain.workflow import Chain, Chord, Group
 from vecna.ports.plans import NodeStatus
+from vecna.ports.values import Adapters
 
 QUEUE = "vecna_tasks"
 MEBIBYTE = 1024 * 1024
@@ -125,4 +127,35 @@ def test_a_step_whose_launcher_grows_too_large_fails_its_workflow(rig: Rig) -> N
     assert set(states(rig, *members)) == {State.FAILURE}
     assert states(rig, last) == [State.FAILURE]
     assert rig.ran("tock") == rig.ran("part") == []
+    assert rig.left() == []
+
+
+# -- a sender that dies in its middle ----------------------------------------------------------------------------------
+
+
+def test_of_large_messages_too_all_or_none_are_sent(rig: Rig) -> None:
+    """A broker takes in 500 messages or one MiB at a time: the sender may die between two such steps."""
+    members = [Signature("part", ["x" * (MEBIBYTE // 4)]) for _ in range(6)]
+    callback = Signature("total")
+
+    def in_steps(real: Any, *args: Any) -> Any:
+        *hold, messages = args
+        answers: list[bool] = []
+        for message in messages:
+            if sum(len(each.body) for each in messages[: len(answers) + 1]) > MEBIBYTE:
+                raise BrokerUnavailable("the store is full")
+            answers += real(*hold, [message])
+        return answers
+
+    broker = Between(Between(rig.server.broker, "enqueue", in_steps), "stage", in_steps)
+    ports = Adapters(broker, rig.server.backend, None, rig.clock)  # type: ignore[arg-type]  # no lock is used
+    with pytest.raises(BrokerUnavailable):
+        rig.server._workflows.send(Chord(Group(members), callback), ports, threading.Event())
+    rig.hand.work()
+    rig.clock.advance(rig.server.config.publish_timeout)
+    rig.sweep()
+    rig.hand.work()
+
+    assert rig.ran("part") == []
+    assert set(states(rig, *members, callback)) == {State.CANCELED}
     assert rig.left() == []
