@@ -32,13 +32,14 @@ PATIENCE = 30.0
 class WorkerProcess:
     """`vecna worker` in a process of its own; its log line by line."""
 
+    target = "tests.faults.worker_app:server"
+
     def __init__(self, url: str, control: str, namespace: str, name: str, concurrency: int, **settings: Any) -> None:
         self.name = name
         variables = {"broker": url, "namespace": namespace, "lease": LEASE, "heartbeat": LEASE / 4, **settings}
         environment = {f"VECNA_{key.upper()}": str(value) for key, value in variables.items()}
-        target = "tests.faults.worker_app:server"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "vecna", "worker", target, "--name", name, "--concurrency", str(concurrency)],
+            [sys.executable, "-m", "vecna", "worker", self.target, "--name", name, "--concurrency", str(concurrency)],
             cwd=ROOT,
             env={**os.environ, **environment, "CONTROL": control},
             stderr=subprocess.PIPE,
