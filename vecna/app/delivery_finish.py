@@ -27,6 +27,8 @@ from vecna.domain.state import State, TaskState
 from vecna.ports.backend import Backend
 from vecna.ports.values import Answer, SettleAs, Settlement
 
+#: Tasks of a workflow that are looked up or released by one call.
+_PAGE = 500
 #: Relays of one queue in one go; what is left after that is the sweeper's.
 _RELAYS = 20
 _LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -269,11 +271,13 @@ def release_workflow(backend: Backend, root: str, keep: float) -> None:
     Raises:
         BrokerUnavailable: the backend cannot be reached; the call may be repeated.
     """
-    duration, offset = dt.timedelta(seconds=keep), 0
-    while uuids := backend.get_tasks(root, every=True, offset=offset, limit=500):
-        backend.release(uuids, duration)
-        offset += len(uuids)
+    duration, uuids = dt.timedelta(seconds=keep), list[str]()
+    while page := backend.get_tasks(root, every=True, offset=len(uuids), limit=_PAGE):
+        uuids += page
+    # The plan first: after a crash, sweeps find results that were not released, and through them their plan.
     backend.release_plan(root, duration)
+    for start in range(0, len(uuids), _PAGE):
+        backend.release(uuids[start : start + _PAGE], duration)
 
 
 def _has_end(item: Item) -> bool:

@@ -6,8 +6,10 @@ import pytest
 
 from vecna.adapters.clock import ManualClock
 from vecna.app.config import Config
+from vecna.app.delivery_finish import release_workflow
 from vecna.app.sweeping import sweep_records, sweep_senders
 from vecna.bootstrap import Server
+from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.message import Message
 from vecna.domain.plan import plan
 from vecna.domain.signature import Signature
@@ -90,3 +92,37 @@ def test_a_sender_that_died_before_all_was_there(server, workflow):
     assert server.broker.locate([uuid])[0].standing is Standing.ENDING
     sweep_senders(server, ["q"])  # finds nothing more to do
     assert server.broker.staged("q", dt.timedelta(0)) == server.backend.uncommitted(dt.timedelta(0), 10) == []
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_worker_that_dies_anywhere_while_it_releases_a_workflow(server, workflow, monkeypatch, number):
+    server.backend.store_plan(workflow)
+    server.backend.commit_plan(workflow.root)
+    leaves = end_leaves(server, workflow)
+    server.backend.report([Report(workflow.root, 1, succeeded=True)])
+    calls: list[str] = []
+
+    def mortal(patch, name):
+        method = getattr(server.backend, name)
+
+        def call(*args, **kwargs):
+            if len(calls) == number:
+                raise BrokerUnavailable("the worker has died")
+            calls.append(name)
+            return method(*args, **kwargs)
+
+        patch.setattr(server.backend, name, call)
+
+    with monkeypatch.context() as patch:
+        for name in ("get_tasks", "release", "release_plan"):
+            mortal(patch, name)
+        with pytest.raises(BrokerUnavailable):
+            release_workflow(server.backend, workflow.root, 3600)
+    assert len(calls) == number
+
+    server.clock.advance(MINUTE)
+    sweep_records(server)
+
+    server.clock.advance(61 * MINUTE)
+    assert server.backend.get_nodes([workflow.root]) == [None]
+    assert server.backend.get_states(leaves) == [None] * len(leaves)
