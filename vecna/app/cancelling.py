@@ -23,6 +23,9 @@ _PAGE: Final = 500
 _KINDS: Final = ("canceled", "running", "finished", "unknown")
 #: Times that all queues are walked for a code. What is found in a round may have caused what only the next one finds.
 _ROUNDS: Final = 20
+#: So many in a row that find nothing new end it. One is not enough: a task may end behind the walk and cause one before
+#: it, in a queue that was looked at already, or in an outbox.
+_QUIET: Final = 2
 
 
 class Canceller:
@@ -65,9 +68,11 @@ class Canceller:
             BrokerUnavailable: the store cannot be reached; the call may be repeated.
         """
         found: dict[str, str] = {}
-        for _ in range(_ROUNDS):
-            fresh = dict(self._round(code, found))
-            if not fresh:
+        quiet = 0
+        for number in range(_ROUNDS):
+            fresh = dict(self._round(code, found, backwards=number % 2 == 1))
+            quiet = 0 if fresh else quiet + 1
+            if quiet == _QUIET:
                 break
             found.update(fresh)
             for uuids in _pages([uuid for root in self._roots(fresh) for uuid in self._every(root)]):
@@ -77,12 +82,12 @@ class Canceller:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _round(self, code: str, known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    def _round(self, code: str, known: Mapping[str, str], *, backwards: bool) -> Iterator[tuple[str, str]]:
         """One walk over all queues: what was not found before, and what has changed."""
         for queue in self._broker.queues():
             while self._broker.relay(queue):
                 pass
-        for queue in self._broker.queues():
+        for queue in sorted(self._broker.queues(), reverse=backwards):
             cursor = ""
             while True:
                 page = self._broker.cancel_code(queue, code, cursor)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from tests.unit.app.schedules.rig import Hand, Rig
+from vecna.app.cancelling import Canceller
+from vecna.app.lookup import Lookup
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
@@ -159,3 +161,31 @@ def test_of_large_messages_too_all_or_none_are_sent(rig: Rig) -> None:
     assert rig.ran("part") == []
     assert set(states(rig, *members, callback)) == {State.CANCELED}
     assert rig.left() == []
+
+
+# -- a cancel by code while links pass from queue to queue -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("relayed", [True, False], ids=["relayed", "its worker dies before it relays"])
+def test_a_link_that_passes_behind_the_walk_is_found(rig: Rig, relayed: bool) -> None:
+    links = [Signature(name, queue=queue) for name, queue in (("tick", "b"), ("tock", "a"), ("part", "b"))]
+    rig.server.send_task(Signature("total", queue="a"))
+    rig.hand.once("a")
+    rig.server.send_chain(Chain(links, code="mine"))
+
+    def cancel_code(real: Any, queue: str, code: str, *cursor: str) -> Any:
+        page = real(queue, code, *cursor)
+        if queue == "a" and not rig.ran("tick"):
+            hand = Hand(rig.server)
+            if not relayed:
+                hand.wiring.broker = Between(rig.server.broker, "relay", lambda *_: 0)
+            hand.once("b")
+        return page
+
+    broker = Between(rig.server.broker, "cancel_code", cancel_code)
+    found = Canceller(Lookup(rig.server.backend, broker), rig.clock.now()).code("mine")  # type: ignore[arg-type]
+    rig.hand.work()
+
+    assert set(found.canceled) >= {links[1].uuid, links[2].uuid}
+    assert rig.ran("tock") == rig.ran("part") == []
+    assert states(rig, *links) == [State.SUCCESS, State.CANCELED, State.CANCELED]
