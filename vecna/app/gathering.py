@@ -34,8 +34,9 @@ class Gathering:
         self._tolerant = tolerant
         self._lock = threading.Lock()
         self._over = False
+        self._left_off = False
         self._waiters: list[Waiter] = []
-        #: What was heard, by task id.
+        #: What was heard, by task id; nothing more after `leave`.
         self.heard: dict[str, News] = {}
         watched = dict(finals)
         self._left = set(watched)
@@ -47,6 +48,8 @@ class Gathering:
     def _teller(self, uuid: str) -> Callable[[News], None]:
         def tell(news: News) -> None:
             with self._lock:
+                if self._left_off:  # whoever waited may be reading by now
+                    return
                 self.heard[uuid] = news
                 self._left.discard(uuid)
                 went_well = isinstance(news, TaskState) and news.is_success
@@ -59,5 +62,7 @@ class Gathering:
 
     def leave(self) -> None:
         """Stop waiting; nothing is kept. May be repeated."""
+        with self._lock:
+            self._left_off = True
         for waiter in self._waiters:
             self._room.leave(waiter)
