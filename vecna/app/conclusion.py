@@ -46,12 +46,14 @@ class Conclusion:
 
     Attributes:
         follow_ups: calls to enqueue together with the settlement.
-        ended_roots: workflows that are over with it.
+        ended_roots: workflows that have succeeded with it: all of them is over.
+        failed_roots: workflows that have failed with it: parts of them may go on.
         goes_on: its workflow is not over: its result must not expire yet.
     """
 
     follow_ups: list[Signature[Any]] = attrs.field(factory=list)
     ended_roots: list[str] = attrs.field(factory=list)
+    failed_roots: list[str] = attrs.field(factory=list)
     goes_on: bool = False
 
 
@@ -153,7 +155,7 @@ def _stopped(walk: _Walk, report: Report) -> Report:
 def _outwards(walk: _Walk, node: Node, report: Report) -> Report | None:
     if node.outer:
         return report
-    walk.conclusion.ended_roots.append(node.root)
+    (walk.conclusion.ended_roots if report.succeeded else walk.conclusion.failed_roots).append(node.root)
     return None
 
 

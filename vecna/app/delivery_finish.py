@@ -18,17 +18,16 @@ from vecna.app.delivery_failure import error_text
 from vecna.app.delivery_values import Item, Launched, Parked, Wiring, with_options
 from vecna.app.launchers import RESERVED, WHICH
 from vecna.app.launching import Launching
+from vecna.app.releasing import is_over, release_workflow
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.decide import Decision, End, Repeat, decide
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
-from vecna.ports.backend import Backend
 from vecna.ports.values import Answer, SettleAs, Settlement
 
 #: Tasks of a workflow that are looked up or released by one call.
-_PAGE = 500
 #: Relays of one queue in one go; what is left after that is the sweeper's.
 _RELAYS = 20
 _LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -41,13 +40,15 @@ class _Caused:
     Attributes:
         messages: to be enqueued.
         goes_on: its workflow does, and needs its result.
-        ended_roots: workflows that are over with it.
+        ended_roots: workflows that have succeeded with it: all of them is over.
+        failed_roots: workflows that have failed with it: parts of them may go on.
         never: ids of tasks that it was to launch, and that will never run.
     """
 
     messages: tuple[Message, ...] = ()
     goes_on: bool = False
     ended_roots: tuple[str, ...] = ()
+    failed_roots: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
 
 
@@ -69,11 +70,12 @@ class Finisher:
         self._to_relay: set[str] = set()
         self._to_release: dict[float, list[str]] = {}  # by how long they are kept, seconds
         self._ended_roots: list[str] = []  # workflows that are over
+        self._failed_roots: list[tuple[str, Signature[Any]]] = []  # those that may be, and which of their tasks failed
 
     @property
     def owes(self) -> bool:
         """Whether a call was broken off between settling and releasing; the next one makes up for it."""
-        return bool(self._to_relay or self._to_release or self._ended_roots)
+        return bool(self._to_relay or self._to_release or self._ended_roots or self._failed_roots)
 
     def finish(self, items: Sequence[Item], notes: Sequence[TaskState] = ()) -> None:
         """Go on with each item from where it stands, to `over`.
@@ -167,8 +169,9 @@ class Finisher:
                     if _has_end(item):
                         what = caused.get(item.uuid, _NOTHING)
                         self._ended_roots += what.ended_roots
+                        self._failed_roots += [(root, item.signature) for root in what.failed_roots]
                         self._keep(what.never, self._wiring.config.results_expire_in)
-                        if not what.goes_on:
+                        if not what.goes_on and not what.failed_roots:
                             self._plan_release(item.signature)
 
     def _conclude(self, items: Sequence[Item]) -> dict[str, _Caused]:
@@ -184,6 +187,7 @@ class Finisher:
                 self._messages(conclusion.follow_ups, item),
                 conclusion.goes_on,
                 tuple(conclusion.ended_roots),
+                tuple(conclusion.failed_roots),
                 never.get(item.uuid, ()),
             )
             for item, conclusion in zip(causing, conclusions, strict=True)
@@ -252,32 +256,18 @@ class Finisher:
         self._to_release.setdefault(seconds, []).extend(uuids)
 
     def _release(self) -> None:
+        while self._failed_roots:
+            root, signature = self._failed_roots[-1]
+            if is_over(self._wiring, root):  # else a sweep finds it, by this task's record, when it is
+                self._plan_release(signature)
+                self._ended_roots.append(root)
+            self._failed_roots.pop()
         for keep, uuids in list(self._to_release.items()):
             self._wiring.backend.release(uuids, dt.timedelta(seconds=keep))
             del self._to_release[keep]
         while self._ended_roots:
             release_workflow(self._wiring.backend, self._ended_roots[-1], self._wiring.config.results_expire_in)
             self._ended_roots.pop()
-
-
-def release_workflow(backend: Backend, root: str, keep: float) -> None:
-    """Let all of a workflow that is over expire. What of it still runs is released when that has ended.
-
-    Args:
-        backend: where it is.
-        root: its outermost node.
-        keep: for how many seconds it stays.
-
-    Raises:
-        BrokerUnavailable: the backend cannot be reached; the call may be repeated.
-    """
-    duration, uuids = dt.timedelta(seconds=keep), list[str]()
-    while page := backend.get_tasks(root, every=True, offset=len(uuids), limit=_PAGE):
-        uuids += page
-    # The plan first: after a crash, sweeps find results that were not released, and through them their plan.
-    backend.release_plan(root, duration)
-    for start in range(0, len(uuids), _PAGE):
-        backend.release(uuids[start : start + _PAGE], duration)
 
 
 def _has_end(item: Item) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from vecna import log
-from vecna.app.delivery_finish import release_workflow
 from vecna.app.delivery_values import Wiring
+from vecna.app.releasing import is_over, release_workflow
 from vecna.domain.state import State, TaskState
 from vecna.ports.backend import Backend
 from vecna.ports.plans import NodeState, NodeStatus, Report
@@ -33,20 +33,21 @@ def sweep_records(wiring: Wiring) -> None:
     places = wiring.broker.locate(unreleased)
     gone = [uuid for uuid, place in zip(unreleased, places, strict=True) if place is None]
     states = [state for state in backend.get_states(gone) if state is not None]
-    over, roots = _over(backend, states)
+    over, roots = _over(wiring, states)
     if over:
         backend.release(over, dt.timedelta(seconds=config.results_expire_in))
     for root in roots:
         release_workflow(backend, root, config.results_expire_in)
 
 
-def _over(backend: Backend, states: Sequence[TaskState]) -> tuple[list[str], list[str]]:
-    """Those whose workflow, if they have one, is over too; and these workflows: who should release them may be dead."""
+def _over(wiring: Wiring, states: Sequence[TaskState]) -> tuple[list[str], list[str]]:
+    """Those whose workflow, if they have one, is over too; and these workflows: nobody else may release them."""
+    backend = wiring.backend
     nodes = list({state.node: None for state in states if state.node})
     found: dict[str, NodeState | None] = dict(zip(nodes, backend.get_nodes(nodes), strict=True)) if nodes else {}
     roots = list({node.node.root: None for node in found.values() if node is not None})
     known = [state for state in (backend.get_nodes(roots) if roots else ()) if state is not None]
-    opened = {state.node.uuid for state in known if state.status is NodeStatus.OPEN}
+    opened = {state.node.uuid for state in known if _goes_on(wiring, state)}
 
     def is_open(state: TaskState) -> bool:
         node = found.get(state.node)
@@ -54,6 +55,12 @@ def _over(backend: Backend, states: Sequence[TaskState]) -> tuple[list[str], lis
 
     over = [state.task_uuid for state in states if not is_open(state)]
     return over, [state.node.uuid for state in known if state.node.uuid not in opened]
+
+
+def _goes_on(wiring: Wiring, root: NodeState) -> bool:
+    if root.status is NodeStatus.FAILED:
+        return not is_over(wiring, root.node.uuid)
+    return root.status is NodeStatus.OPEN
 
 
 def sweep_senders(wiring: Wiring, queues: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from vecna.adapters.clock import ManualClock
 from vecna.app.config import Config
-from vecna.app.delivery_finish import release_workflow
+from vecna.app.releasing import release_workflow
 from vecna.app.sweeping import sweep_records, sweep_senders
 from vecna.bootstrap import Server
 from vecna.domain.errors import BrokerUnavailable

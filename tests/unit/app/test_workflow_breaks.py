@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.app.schedules.rig import Hand, Rig
 from vecna.app.cancelling import Canceller
+from vecna.app.delivery_values import Item
 from vecna.app.lookup import Lookup
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.signature import Signature
@@ -189,3 +190,89 @@ def test_a_link_that_passes_behind_the_walk_is_found(rig: Rig, relayed: bool) ->
     assert set(found.canceled) >= {links[1].uuid, links[2].uuid}
     assert rig.ran("tock") == rig.ran("part") == []
     assert states(rig, *links) == [State.SUCCESS, State.CANCELED, State.CANCELED]
+
+
+# -- a workflow that has failed, and parts of which go on for long -----------------------------------------------------
+
+
+def fail_first(rig: Rig, failing: Signature[Any]) -> tuple[Hand, list[Item]]:
+    """Let one task fail at once; whoever holds the others, and these."""
+    hand = Hand(rig.server)
+    runnable, _ = hand.deliveries.admit(hand.deliveries.lease(QUEUE, 10))
+    first = [item for item in runnable if item.uuid == failing.uuid]
+    assert hand.deliveries.run(first[0])
+    hand.deliveries.finish(first)
+    others = [item for item in runnable if item.uuid != failing.uuid]
+    assert rig.state(failing.uuid).state is State.FAILURE
+    return hand, others
+
+
+def keep_on(rig: Rig, hand: Hand, seconds: int) -> None:
+    for _ in range(seconds // 10):
+        rig.clock.advance(10)
+        hand.deliveries.extend()
+    rig.sweep()
+
+
+def expire(rig: Rig) -> None:
+    rig.clock.advance(3600)
+    rig.sweep()
+    rig.clock.advance(3600)
+
+
+def boom(*_: Any) -> None:
+    raise ValueError("boom")
+
+
+def test_a_chain_goes_on_long_after_its_group_has_failed(rig: Rig) -> None:
+    rig.results["part"] = boom
+    wrong, links = Signature("part"), [Signature("tick", [1]), Signature("tock")]
+    group = Group(Chain(links), wrong)
+    rig.server.send_group(group)
+
+    hand, others = fail_first(rig, wrong)
+    keep_on(rig, hand, 2 * 3600)
+    hand.deliveries.run(others[0])
+    hand.deliveries.finish(others)
+    hand.work()
+
+    assert states(rig, *links) == [State.SUCCESS, State.SUCCESS]
+    expire(rig)
+    assert rig.server.backend.get_nodes([group.group_uuid]) == [None]
+    assert rig.server.backend.get_states([each.uuid for each in group.signatures()]) == [None] * 3
+
+
+def test_a_chord_finds_its_results_long_after_its_group_has_failed(rig: Rig) -> None:
+    rig.results["part"] = boom
+    wrong, members, callback = Signature("part"), [Signature("tick", [1]), Signature("tock", [2])], Signature("total")
+    group = Group(Chord(members, callback), wrong)
+    rig.server.send_group(group)
+
+    hand, others = fail_first(rig, wrong)
+    hand.deliveries.run(others[0])
+    hand.deliveries.finish(others[:1])
+    keep_on(rig, hand, 2 * 3600)
+    hand.deliveries.run(others[1])
+    hand.deliveries.finish(others[1:])
+    hand.work()
+
+    assert [args for name, args, *_ in rig.runs if name == "total"] == [(1, 2)]
+    expire(rig)
+    assert rig.server.backend.get_nodes([group.group_uuid]) == [None]
+    assert rig.server.backend.get_states([each.uuid for each in group.signatures()]) == [None] * 4
+
+
+def test_of_a_failed_group_nothing_is_left_when_its_last_member_has_ended(rig: Rig) -> None:
+    rig.results["part"] = boom
+    wrong, late = Signature("part"), Signature("tick", keep_result=False)
+    group = Group(wrong, late)
+    rig.server.send_group(group)
+
+    hand, others = fail_first(rig, wrong)
+    hand.deliveries.run(others[0])
+    hand.deliveries.finish(others)
+
+    assert rig.server.backend.get_nodes([group.group_uuid]) != [None]
+    expire(rig)
+    assert rig.server.backend.get_nodes([group.group_uuid]) == [None]
+    assert rig.server.backend.get_states([wrong.uuid, late.uuid]) == [None, None]
