@@ -154,6 +154,35 @@ def test_a_target_that_has_lost_everything_goes_on(driven, cause, any_redis, nam
     assert arrived(driven) == ["c"]
 
 
+def test_a_target_that_has_lost_its_latest_steps_goes_on(driven, cause, any_redis, namespace, steps):
+    """A failover to a replica that was behind: what had been confirmed is gone, and nothing waits for it for ever."""
+    cause("a", "b", "c")
+    epoch = steps.read()[0].decode()
+    driven.broker.relay("q")
+    assert arrived(driven) == ["a", "b", "c"]
+    with any_redis.client() as client:
+        client.hset(f"{namespace}:q:{{other}}:inbox", "q", f"{epoch} 1")
+    cause("d")
+
+    assert driven.broker.relay("q") == 0
+
+    assert arrived(driven) == ["d"]
+
+
+def test_a_confirmation_of_an_epoch_that_is_over_drops_nothing(driven, cause, any_redis, namespace, steps):
+    cause("a", "b")
+    old_epoch = steps.read()[0]
+    with any_redis.client() as client:
+        client.delete(*client.keys(f"{namespace}:q:{{q}}:*"))
+    _until_later(steps, old_epoch)
+    cause("c")
+
+    assert steps.drop(old_epoch, 2) == 1
+
+    assert driven.broker.relay("q") == 0
+    assert arrived(driven) == ["c"]
+
+
 def test_a_source_that_has_lost_everything_begins_anew(driven, cause, any_redis, namespace, steps):
     cause("a", "b")
     old_epoch, _, old_entries = steps.read()
