@@ -115,8 +115,7 @@ class ScheduleBook:
             record = self.read(code)
             link = occurrence(record.content, code, due, record.spec)
             message, _ = firer.occurrence(record, due)
-            sent = self._send_beside(record, message, due) if record.paused else self._fire(record, message, due)
-            if sent:
+            if self._fire(record, message, due):
                 self._server.backend.put_states(leaf_records(link, message.uuid, self._server.clock))
                 while self._broker.relay_schedules():
                     pass
@@ -124,23 +123,10 @@ class ScheduleBook:
         raise BrokerUnavailable(f"schedule {code} changes faster than an occurrence of it can be triggered")
 
     def _fire(self, record: ScheduleRecord, message: Message, due: dt.datetime) -> bool:
-        """Send it as an occurrence, in one step with the look at the schedule."""
+        """Send it as an extra occurrence, in one step with the look at the schedule."""
         stays = record.next_fire_at
         call = FireCall(record.code, record.version, stays, stays, due, message.uuid, (message,), may_be_past=True)
         return self._broker.fire([call]) == [Fired.FIRED]
-
-    def _send_beside(self, record: ScheduleRecord, message: Message, due: dt.datetime) -> bool:
-        """Send it although the schedule is paused, and yet not if it is cancelled meanwhile.
-
-        The message is held back while the schedule is looked at: a cancel that comes before the look has removed it,
-        one that comes after finds the message.
-        """
-        hold = occurrence_id(record.code, due, "/trigger")
-        self._broker.stage(hold, [message])
-        stands = self._broker.get_schedules([record.code])[0]
-        while self._broker.unstage(message.queue, hold, canceled=stands is None):
-            pass
-        return stands is not None
 
     def _free_instant(self, record: ScheduleRecord) -> dt.datetime:
         """The latest instant up to now that no occurrence has or will have: their ids are made of it."""
@@ -155,7 +141,7 @@ class ScheduleBook:
             return True
         uuid, backend = occurrence_id(record.code, due), self._server.backend
         known = backend.get_state(uuid), self._broker.locate([uuid])[0], self._node(uuid)
-        return known != (None, None, None)
+        return uuid == record.last_uuid or known != (None, None, None)
 
     # -- looking at occurrences --------------------------------------------------------------------------------------
 

@@ -34,7 +34,8 @@ class FireCall:
         version: of it, as it was read.
         due: its `next_fire_at`, as it was read.
         following: what becomes its `next_fire_at`; None: it was the last, and the schedule is removed. The same as
-            `due`: an extra occurrence; by its `uuid` a repeated call is known, which is FIRED and adds nothing.
+            `due`: an extra occurrence, fired also while the schedule is paused; by its `uuid` a repeated call is known,
+            which is FIRED and adds nothing.
         occurred_at: when the occurrence was due; None: none is sent.
         uuid: the id under which the occurrence can be followed; "" if none is sent.
         messages: what is enqueued; for any queue.

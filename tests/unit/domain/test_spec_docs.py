@@ -34,7 +34,7 @@ def test_the_table_has_both_kinds_of_hour_field():
 
 
 def test_the_errors_are_quoted_as_they_are():
-    quoted = TEXT.split("```text\n")[1].split("```")[0].splitlines()
+    quoted = TEXT.split("Anything else is an")[1].split("```text\n")[1].split("```")[0].splitlines()
     for line in quoted:
         spec = re.search(r"spec '(.*?)'", line)
         zone = re.search(r"zone '(.*?)'", line)

@@ -83,7 +83,9 @@ class MemorySchedules(Schedules):
     def _fire(self, call: FireCall, now: dt.datetime) -> Fired:
         kept = self._schedules
         record = kept.read(call.code)
-        if record is None or record.paused or (record.version, record.next_fire_at) != (call.version, call.due):
+        if record is None or (record.version, record.next_fire_at) != (call.version, call.due):
+            return Fired.LOST
+        if record.paused and call.following != call.due:
             return Fired.LOST
         if call.following is not None and call.following <= now and not call.may_be_past:
             return Fired.STALE

@@ -233,6 +233,26 @@ class FireLaws(ScheduleCase):
         assert schedules.fire(schedules.call(record)) == [Fired.FIRED]
         assert len(schedules.arrived()) == 1
 
+    def test_an_extra_occurrence_is_fired_while_paused(self, schedules: DrivenSchedules) -> None:
+        """Whoever sends one by hand wants it now. The schedule stays paused, and a removal still wins."""
+        schedules.put()
+        record = schedules.broker.pause_schedule("s", paused=True)
+        assert record is not None
+        extra = Message("extra", "q", b"{}")
+        call = schedules.call(
+            record, following=record.next_fire_at, occurred_at=schedules.at(0), uuid="extra", messages=(extra,)
+        )
+
+        assert schedules.fire(call, call) == [Fired.FIRED, Fired.FIRED]
+
+        assert schedules.arrived() == ["extra"]
+        stands = schedules.stands()
+        assert (stands.paused, stands.next_fire_at, stands.last_uuid) == (True, record.next_fire_at, "extra")
+        assert schedules.due() == []
+        assert schedules.broker.due_schedules().next_due is None
+        schedules.broker.remove_schedule("s")
+        assert schedules.fire(attrs.evolve(call, uuid="other")) == [Fired.LOST]
+
     # -- the last one ------------------------------------------------------------------------------------------------
 
     def test_the_last_occurrence_removes_the_schedule(self, schedules: DrivenSchedules) -> None:

@@ -12,7 +12,7 @@ local at, answers = 2, {}
 while at <= #ARGV do
     local code, following, count = ARGV[at], ARGV[at + 3], tonumber(ARGV[at + 8])
     local version, next_at, paused, skipped, last, uuid = read(code)
-    if version ~= ARGV[at + 1] or next_at ~= ARGV[at + 2] or paused ~= '0' then
+    if version ~= ARGV[at + 1] or next_at ~= ARGV[at + 2] or (paused ~= '0' and following ~= next_at) then
         answers[#answers + 1] = 'l'
     elseif following ~= '' and ARGV[at + 7] ~= '1' and tonumber(following) <= micros then
         answers[#answers + 1] = 's'
@@ -26,7 +26,7 @@ while at <= #ARGV do
         else
             last = ARGV[at + 4] ~= '' and ARGV[at + 4] or last
             uuid = ARGV[at + 5] ~= '' and ARGV[at + 5] or uuid
-            write(code, version, following, '0', digits(skipped + ARGV[at + 6]), last, uuid)
+            write(code, version, following, paused, digits(skipped + ARGV[at + 6]), last, uuid)
         end
         for message = at + 9, at + 5 + 4 * count, 4 do
             local priority, due, shared = parse(ARGV[message + 2])
