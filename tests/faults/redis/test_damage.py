@@ -78,6 +78,24 @@ def test_what_was_put_in_by_hand_is_handed_out_as_it_is(driven, client, namespac
     assert driven.settle(lease) == [Answer.OK] * 2
 
 
+@pytest.mark.parametrize("payload", ["{", '{"TaskUUID": "x", "State": "PAUSED"}', "\xff"])
+def test_a_record_that_cannot_be_read_holds_up_no_other(driven, client, namespace, payload):
+    """It may be from a newer version, or somebody has been at it."""
+    driven.end("a")
+    client.set(keys.record(namespace, "x"), f"1 00000000000001 4 00000000000000 {payload}")
+    client.set(keys.record(namespace, "y"), f"0 00000000000001 1 00000000000000 {payload}")
+
+    a, x, y = driven.backend.get_states(["a", "x", "y"])
+
+    assert a.is_success
+    assert (x.task_uuid, x.state) == ("x", State.FAILURE)
+    assert "cannot be read" in x.error or "JSON" in x.error
+    assert y is None
+    ends = [TaskState(task_uuid=uuid, state=State.SUCCESS) for uuid in ("x", "y", "z")]
+    assert [state.state for state in driven.backend.put_states(ends)] == [State.FAILURE, State.SUCCESS, State.SUCCESS]
+    assert driven.backend.get_state("y").is_success
+
+
 def test_ids_that_look_like_keys_harm_nothing(driven, client, namespace):
     names = ["meta", "q:meta", "queues", "p:0", "wake", "9", f"{namespace}:queues", "a/../b", "0:w:1"]
     driven.send(*names)

@@ -11,8 +11,9 @@ from vecna.adapters.redis.buckets import CHUNK, bucket_chunks
 from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.listener import RedisListener
 from vecna.adapters.redis.plans import RedisPlans
+from vecna.domain.errors import InvalidSignature
 from vecna.domain.ids import check_id
-from vecna.domain.state import TaskState, token_number
+from vecna.domain.state import State, TaskState, token_number
 from vecna.ports.backend import Backend, Listener
 
 #: Length of a record's head: '<final> <lease, 14 digits> <rank> <expires at ms, 14 digits> '.
@@ -47,7 +48,8 @@ class RedisBackend(RedisPlans, Backend):
             answers = self._connections.run(scripts.PUT_STATES, names, args, patience=IMPATIENT)
             for at, answer in zip(chunk, answers, strict=True):
                 if answer != 0:
-                    recorded[at] = TaskState.from_json(answer)
+                    # What stands against an end is an end.
+                    recorded[at] = _state(states[at].task_uuid, answer, final=states[at].is_completed) or states[at]
         return recorded
 
     def get_state(self, uuid: str) -> TaskState | None:
@@ -60,7 +62,8 @@ class RedisBackend(RedisPlans, Backend):
         found: list[TaskState | None] = []
         for start in range(0, len(uuids), CHUNK):
             names = [keys.record(self._namespace, uuid) for uuid in uuids[start : start + CHUNK]]
-            found += [self._read(record) for record in self._connections.attempt(self._getting(names))]
+            records = self._connections.attempt(self._getting(names))
+            found += map(self._read, uuids[start : start + CHUNK], records)
         return found
 
     def _getting(self, names: Sequence[str]) -> Callable[[Any], list[bytes | None]]:
@@ -76,15 +79,15 @@ class RedisBackend(RedisPlans, Backend):
 
         return get
 
-    def _read(self, record: bytes | None) -> TaskState | None:
+    def _read(self, uuid: str, record: bytes | None) -> TaskState | None:
         if record is None:
             return None
         clock = self._connections.clock
         # The server drops what has expired by its own clock; a virtual one it does not know.
-        expires = int(record[19:33])
-        if clock.virtual and expires and wire.instant(expires) <= clock.now():
+        expires = record[19:33]
+        if clock.virtual and expires.isdigit() and int(expires) and wire.instant(expires) <= clock.now():
             return None
-        return TaskState.from_json(record[HEAD:])
+        return _state(uuid, record[HEAD:], final=record[:1] == b"1")
 
     def release(self, uuids: Sequence[str], keep: dt.timedelta) -> None:
         """See `vecna.ports.States`."""
@@ -126,6 +129,16 @@ class RedisBackend(RedisPlans, Backend):
     def close(self) -> None:
         """See `vecna.ports.Backend`. Listeners are closed by who has made them."""
         self._connections.close()
+
+
+def _state(uuid: str, payload: bytes, *, final: bool) -> TaskState | None:
+    """A record. Of one that cannot be read only its head counts: it must not hold up those that are read with it."""
+    try:
+        return TaskState.from_json(payload)
+    except InvalidSignature as exc:
+        return (
+            TaskState(task_uuid=uuid, state=State.FAILURE, error=f"how it ended is unknown: {exc}") if final else None
+        )
 
 
 def _head(state: TaskState) -> str:
