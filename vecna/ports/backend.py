@@ -35,7 +35,7 @@ class States(ABC):
 
     @abstractmethod
     def get_states(self, uuids: Sequence[str]) -> list[TaskState | None]:
-        """What is recorded for each id, in order. An end that cannot be read is a FAILURE that says so, never an error."""
+        """What is recorded for each id, in order. An unreadable end is a FAILURE that says so."""
 
     @abstractmethod
     def release(self, uuids: Sequence[str], keep: dt.timedelta) -> None:

@@ -137,7 +137,7 @@ def _state(uuid: str, payload: bytes, *, final: bool) -> TaskState | None:
         return TaskState.from_json(payload)
     except InvalidSignature as exc:
         return (
-            TaskState(task_uuid=uuid, state=State.FAILURE, error=f"how it ended is unknown: {exc}") if final else None
+            TaskState(task_uuid=uuid, state=State.FAILURE, error=f"its end is unknown: {exc}") if final else None
         )
 
 
