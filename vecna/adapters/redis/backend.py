@@ -136,9 +136,7 @@ def _state(uuid: str, payload: bytes, *, final: bool) -> TaskState | None:
     try:
         return TaskState.from_json(payload)
     except InvalidSignature as exc:
-        return (
-            TaskState(task_uuid=uuid, state=State.FAILURE, error=f"its end is unknown: {exc}") if final else None
-        )
+        return TaskState(task_uuid=uuid, state=State.FAILURE, error=f"its end is unknown: {exc}") if final else None
 
 
 def _head(state: TaskState) -> str:
