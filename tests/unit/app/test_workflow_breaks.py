@@ -276,3 +276,19 @@ def test_of_a_failed_group_nothing_is_left_when_its_last_member_has_ended(rig: R
     expire(rig)
     assert rig.server.backend.get_nodes([group.group_uuid]) == [None]
     assert rig.server.backend.get_states([wrong.uuid, late.uuid]) == [None, None]
+
+
+# -- callbacks of what is never reached --------------------------------------------------------------------------------
+
+
+def test_callbacks_of_a_task_deep_in_a_step_that_is_not_reached_end_too(rig: Rig) -> None:
+    rig.results["tick"] = boom
+    callbacks = [Signature("after", on_success=Signature("after")), Signature("after")]
+    inner = Signature("part", on_success=callbacks[0], on_error=callbacks[1])
+    rig.server.send_chain(Chain(Signature("tick"), Group(Chain(Signature("tock"), inner), Signature("part"))))
+
+    rig.hand.work()
+
+    waiting = [inner, *callbacks, callbacks[0].on_success[0]]
+    assert set(states(rig, *waiting)) == {State.CANCELED}
+    assert rig.ran("after") == []
