@@ -100,11 +100,20 @@ class Replicated:
         return f"redis://127.0.0.1:{self.sentinel.port}"
 
     def fail_over(self) -> None:
-        """Kill the master, and wait until the replica is the master."""
+        """Kill the master, and wait until the replica is the master, and the Sentinel says so."""
         assert self.replica is not None
+        assert self.sentinel is not None
         self.master.kill()
         with self.replica.client() as client:
             eventually(lambda: client.info("replication")["role"] == "master", "the failover")
+        with self.sentinel.client() as client:
+            known = (self.replica.port, "master")
+            eventually(
+                lambda: (
+                    (client.sentinel_master(self.name)["port"], client.sentinel_master(self.name)["flags"]) == known
+                ),
+                "the Sentinel's notice",
+            )
 
 
 class Sentinel(RedisServer):

@@ -60,6 +60,24 @@ def test_calls_give_up_after_the_send_timeout(own_server, drive):
     assert 0.2 < clock.monotonic() - begin < PATIENCE / 2
 
 
+def test_a_server_that_does_not_answer_is_given_up_in_time(own_server, drive):
+    driven = drive(own_server.url, redis={"read_timeout": 0.5}, send_timeout=0.6)
+    driven.send("a")
+    clock = SystemClock()
+    own_server.pause()
+    try:
+        for patience, call in ((0.3, driven.lease), (0.6, lambda: driven.send("b"))):
+            driven.broker._connections.patience = patience
+            begin = clock.monotonic()
+            with pytest.raises(BrokerUnavailable, match="did not answer in time"):
+                call()
+            # One timeout is waited for in any case; another only while there is patience.
+            assert clock.monotonic() - begin < 0.5 * (1 if patience < 0.5 else 2) + 0.4
+    finally:
+        own_server.resume()
+    assert "a" in uuids_of(driven.lease())
+
+
 def test_a_waiter_says_so_and_recovers(own_server, drive):
     driven = drive(own_server.url)
     waiter = driven.broker.waiter()

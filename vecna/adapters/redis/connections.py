@@ -92,15 +92,19 @@ class Connections:
             except REDIS_ERRORS as exc:
                 failure = understand(exc, str(self.address), self.address.password)
                 tries += 1
-                if not failure.passes or not self._pause(tries, started + limit):
+                if not failure.passes or not self._pause(tries, started + limit, timed_out=failure.timed_out):
                     # What was right when it was first used may have been changed meanwhile: workers go on trying.
                     raise (failure.error if self._now_opened is None else unavailable(exc, self)) from exc
 
-    def _pause(self, tries: int, end: float) -> bool:
-        """Wait before the next try; False: there is none. The first follows at once: a connection may just be stale."""
-        if tries == 1:
-            return True
+    def _pause(self, tries: int, end: float, *, timed_out: bool) -> bool:
+        """Wait before the next try; False: there is none.
+
+        The first follows at once, in any case: the connection may just be stale. Not so after a timeout, which has
+        taken its time.
+        """
         left = end - self.clock.monotonic()
+        if tries == 1 and (left > 0 or not timed_out):
+            return True
         if self.clock.virtual or left <= 0:
             return False
         first, longest = _PAUSE

@@ -24,10 +24,12 @@ class Failure:
     Attributes:
         error: what is raised in the end.
         passes: whether it may go by itself within seconds, so that trying again makes sense.
+        timed_out: whether a timeout has been waited for.
     """
 
     error: VecnaError
     passes: bool
+    timed_out: bool = False
 
 
 @attrs.frozen
@@ -124,4 +126,4 @@ def understand(exc: Exception, where: str, secret: str = "") -> Failure:
     if secret:
         detail = detail.replace(secret, "***")
     text = f"Redis at {where} {kind.what}: {kind.remedy}"
-    return Failure(kind.error(f"{text} ({detail})" if detail else text), kind.passes)
+    return Failure(kind.error(f"{text} ({detail})" if detail else text), kind.passes, kind is _SLOW)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import socket
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -167,7 +169,7 @@ class Opener:
             "username": address.username or None,
             "password": address.password or None,
             "db": address.db,
-            "socket_timeout": max(settings.read_timeout, settings.write_timeout),
+            "socket_timeout": settings.read_timeout,
             "socket_connect_timeout": settings.connect_timeout,
             "health_check_interval": _HEALTH,
             "retry": Retry(NoBackoff(), 0),
@@ -175,7 +177,7 @@ class Opener:
         }
         if address.path:
             return {**options, "connection_class": UnixDomainSocketConnection, "path": address.path}
-        options["socket_keepalive"] = True
+        options.update(socket_keepalive=True, socket_keepalive_options=_keepalive(settings.write_timeout))
         if not address.master_name:
             options["host"], options["port"] = address.hosts[0]
         if address.tls:
@@ -190,3 +192,17 @@ class Opener:
             ssl=self._address.tls,
             protocol=2,
         )
+
+
+def _keepalive(write_timeout: float) -> dict[int, int]:
+    """What the system is told of a connection: when to ask whether the peer is there, when to give up what was sent.
+
+    redis-py has one timeout for both directions, which is the one for reading.
+    """
+    wanted = {
+        "TCP_KEEPIDLE": 30,
+        "TCP_KEEPINTVL": 5,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": math.ceil(write_timeout * 1000),
+    }
+    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
