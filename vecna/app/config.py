@@ -43,9 +43,9 @@ class RedisConfig:
         max_idle_timeout: no effect: a connection that was idle is tested before it is used again.
         wait: at `max_active`, wait up to `connect_timeout` for a connection to come free; False: `BrokerUnavailable` at
             once.
-        read_timeout: how long to wait for the reply to a command. The driver knows one limit for reading and writing:
-            the larger of the two holds for both.
-        write_timeout: how long to wait for a command to be sent; see `read_timeout`.
+        read_timeout: how long to wait for the reply to a command.
+        write_timeout: how long the system waits until what was sent is acknowledged, before it gives the connection up
+            (TCP on Linux; elsewhere `read_timeout` holds for sending, too).
         connect_timeout: how long to wait for a connection.
         normal_tasks_poll_period: no effect, milliseconds: workers are woken; see `poll_interval`.
         delayed_tasks_poll_period: no effect, milliseconds: workers know when the next task is due.
