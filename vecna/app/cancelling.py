@@ -78,6 +78,7 @@ class Canceller:
             for uuids in _pages([uuid for root in self._roots(fresh) for uuid in self._every(root)]):
                 missing = {uuid: "" for uuid in uuids if uuid not in found}
                 found.update(self._cancel(list(missing), missing))
+        found.update(self._ended(found))
         return cancellation(found, found)
 
     # -- inside ----------------------------------------------------------------------------------------------------
@@ -125,6 +126,7 @@ class Canceller:
         if not uuids:
             return {}
         found = self._cancel_messages(uuids, queues)
+        found.update(self._ended(found))
         rest = [uuid for uuid in uuids if uuid not in found]
         if rest:
             states = self._backend.get_states(rest)
@@ -136,6 +138,17 @@ class Canceller:
                     later.append(state)
             found.update(self._cancel_later(later, queues))
         return found
+
+    def _ended(self, found: Mapping[str, str]) -> dict[str, str]:
+        """Those in the hands of a worker that has recorded their end, and only has to settle them."""
+        running = [uuid for uuid, kind in found.items() if kind == "running"]
+        states = self._backend.get_states(running) if running else ()
+        # An end without a token was recorded by a cancel: it says nothing of a run that had begun before.
+        return {
+            state.task_uuid: _kind(state)
+            for state in states
+            if state is not None and state.is_completed and (state.token or not state.is_canceled)
+        }
 
     def _cancel_messages(self, uuids: Sequence[str], queues: Mapping[str, str]) -> dict[str, str]:
         """Stop what is in the broker."""
