@@ -117,9 +117,9 @@ class WorkflowSending:
     def _attempt(
         self, complete: Plan, messages: Sequence[Message], later: Sequence[TaskState], ports: Adapters, concurrency: int
     ) -> set[str]:
-        if later:
-            ports.backend.put_states(later)
         ports.backend.store_plan(complete)
+        if later:  # after the plan: through it sweeps find them, should this process die here
+            ports.backend.put_states(later)
         queues = {message.queue for message in messages}
         size = sum([len(message.body) for message in messages])
         if len(queues) <= 1 and len(messages) <= BATCH and (size <= BATCH_BYTES or len(messages) == 1):

@@ -292,3 +292,26 @@ def test_callbacks_of_a_task_deep_in_a_step_that_is_not_reached_end_too(rig: Rig
     waiting = [inner, *callbacks, callbacks[0].on_success[0]]
     assert set(states(rig, *waiting)) == {State.CANCELED}
     assert rig.ran("after") == []
+
+
+@pytest.mark.parametrize("method", ["store_plan", "put_states", "commit_plan"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_nothing_waits_for_ever_when_its_sender_died(rig: Rig, method: str, when: str) -> None:
+    def dying(real: Any, *args: Any) -> Any:
+        if when == "after":
+            real(*args)
+        raise BrokerUnavailable("the sender has died")
+
+    backend = Between(rig.server.backend, method, dying)
+    ports = Adapters(rig.server.broker, backend, None, rig.clock)  # type: ignore[arg-type]  # no lock is used
+    chain = Chain(Signature("tick"), Signature("tock"))
+    with pytest.raises(BrokerUnavailable):
+        rig.server._workflows.send(chain, ports, threading.Event())
+    rig.clock.advance(rig.server.config.publish_timeout)
+    rig.sweep()
+    rig.hand.work()
+
+    found = rig.server.backend.get_states([each.uuid for each in chain.signatures()])
+    assert all(state is None or state.is_completed for state in found)
+    expire(rig)
+    assert rig.server.backend.get_nodes([chain.chain_uuid]) == [None]
