@@ -97,7 +97,7 @@ def conclude(backend: Backend, ended: Sequence[Ended], now: dt.datetime) -> list
         answers = backend.report([walk.report for walk in walks])
         following: list[_Walk] = []
         for walk, answer in zip(walks, answers, strict=True):
-            further = _take(backend, walk, answer, never, now)
+            further = _take(backend, walk, answer, now)
             if further is not None:
                 following.append(attrs.evolve(walk, report=further))
         walks = following
@@ -114,7 +114,7 @@ def _first_report(position: Position, recorded: TaskState) -> Report:
     return Report(position.node, position.index, succeeded=False, canceled=recorded.is_canceled, reason=reason)
 
 
-def _take(backend: Backend, walk: _Walk, answer: Reported, never: list[TaskState], now: dt.datetime) -> Report | None:
+def _take(backend: Backend, walk: _Walk, answer: Reported, now: dt.datetime) -> Report | None:
     """Act on the answer to one report; the report to the node around, if there is one to make."""
     node, report = answer.node, walk.report
     if node is None:
@@ -142,7 +142,7 @@ def _take(backend: Backend, walk: _Walk, answer: Reported, never: list[TaskState
             return _outwards(walk, node, Report(node.outer, node.index, succeeded=True))
         case Following.FAIL:
             if node.is_chain:
-                _end_later_steps(backend, walk, node, never, now)
+                _end_later_steps(backend, walk, node, now)
             return _outwards(walk, node, attrs.evolve(report, node=node.outer, index=node.index))
 
 
@@ -179,7 +179,7 @@ def begun(step: Step, passed: tuple[Arg, ...]) -> Iterator[Signature[Any]]:
             yield signature
 
 
-def _end_later_steps(backend: Backend, walk: _Walk, node: Node, never: list[TaskState], now: dt.datetime) -> None:
+def _end_later_steps(backend: Backend, walk: _Walk, node: Node, now: dt.datetime) -> None:
     """End all that would have come after a failed step. A chord's callback shares the fate of the member."""
     report = walk.report
     for index in range(report.index + 1, node.size):
@@ -188,16 +188,64 @@ def _end_later_steps(backend: Backend, walk: _Walk, node: Node, never: list[Task
             continue
         is_callback = bool(step.takes) and index == report.index + 1
         state = State.FAILURE if is_callback and not report.canceled else State.CANCELED
-        for uuid, name in step.leaves:
-            never.append(end_of(uuid, name, state, report.reason, now, node.uuid))
-        for signature in step.first:
-            end = end_of(signature.uuid, signature.name, state, report.reason, now, node.uuid)
-            caused = () if walk.ended.childless else follow_ups(signature, end)
-            walk.conclusion.follow_ups += caused
-            never += uncaused(signature, {callback.uuid for callback in caused}, end, now)
-        if len(never) >= _PAGE:
-            backend.put_states(never)
-            never.clear()
+        walk.conclusion.follow_ups += end_step(backend, step, state, report.reason, now, childless=walk.ended.childless)
+
+
+def end_step(
+    backend: Backend, step: Step, state: State, reason: str, now: dt.datetime, *, childless: bool = False
+) -> list[Signature[Any]]:
+    """Record the ends of all tasks of a step whose turn never comes, and of the callbacks that these do not cause.
+
+    Args:
+        backend: where they are.
+        step: nothing of it has begun.
+        state: how they end, those aside that were cancelled before.
+        reason: why.
+        now: when.
+        childless: nothing may follow.
+
+    Returns:
+        Callbacks that their ends cause.
+    """
+    recorded: dict[str, TaskState] = {}
+    for start in range(0, len(step.leaves), _PAGE):
+        ends = [end_of(uuid, name, state, reason, now, step.node) for uuid, name in step.leaves[start : start + _PAGE]]
+        recorded.update({end.task_uuid: end for end in backend.put_states(ends)})
+    caused: list[Signature[Any]] = []
+    never: list[TaskState] = []
+    for signature in _calls(backend, step):
+        end = recorded.get(signature.uuid)
+        if end is not None and (signature.on_success or signature.on_error):
+            mine = () if childless else follow_ups(signature, end)
+            caused += mine
+            never += uncaused(signature, {callback.uuid for callback in mine}, end, now)
+    for start in range(0, len(never), _PAGE):
+        backend.put_states(never[start : start + _PAGE])
+    return caused
+
+
+def _calls(backend: Backend, step: Step) -> Iterator[Signature[Any]]:
+    """All calls of a step: what it begins with, and the later links of chains that are nested in it."""
+    yield from step.first
+    if len(step.first) == len(step.leaves):
+        return
+    seen = {step.node}
+    left = _nodes(step.first) - seen
+    while left:
+        seen |= left
+        found = [state.node for state in backend.get_nodes(sorted(left)) if state is not None]
+        left = {node.outer for node in found}
+        for node in found:
+            for index in range(1, node.size if node.is_chain else 0):
+                nested = backend.get_step(node.uuid, index)
+                if nested is not None:
+                    yield from nested.first
+                    left |= _nodes(nested.first)
+        left -= seen
+
+
+def _nodes(signatures: Iterable[Signature[Any]]) -> set[str]:
+    return {signature.position.node for signature in signatures if signature.position is not None}
 
 
 def end_of(uuid: str, name: str, state: State, reason: str, now: dt.datetime, node: str = "") -> TaskState:

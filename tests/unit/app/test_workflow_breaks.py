@@ -315,3 +315,15 @@ def test_nothing_waits_for_ever_when_its_sender_died(rig: Rig, method: str, when
     assert all(state is None or state.is_completed for state in found)
     expire(rig)
     assert rig.server.backend.get_nodes([chain.chain_uuid]) == [None]
+
+
+def test_a_callback_that_was_cancelled_causes_nothing_when_its_chord_fails(rig: Rig) -> None:
+    rig.results["part"] = boom
+    callback = Signature("total", on_error=Signature("after"))
+    rig.server.send_chord(Chord([Signature("part"), Signature("tick")], callback))
+    assert rig.server.cancel_delayed_task(callback.uuid).canceled == (callback.uuid,)
+
+    rig.hand.work()
+
+    assert states(rig, callback, callback.on_error[0]) == [State.CANCELED, State.CANCELED]
+    assert rig.ran("after") == []
