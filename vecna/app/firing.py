@@ -18,12 +18,12 @@ from vecna.app.delivery_values import Wiring, with_options
 from vecna.app.launchers import dated, occurrence_launcher
 from vecna.app.sending import waiting_callbacks
 from vecna.domain.codec import MAX_MESSAGE
-from vecna.domain.errors import InvalidArgument, InvalidSignature, InvalidSpec
+from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.schedule import CATCH_UP, ScheduleRecord, firing, occurrence
 from vecna.domain.signature import Signature
 from vecna.domain.state import TaskState
-from vecna.ports.plans import NodeStatus
+from vecna.ports.plans import NodeState, NodeStatus
 from vecna.ports.schedules import FireCall, Fired
 from vecna.ports.values import Place, Standing
 
@@ -82,13 +82,15 @@ class Firer:
         found = self._broker.due_schedules(_MOST)
         looked = clock.monotonic()
         came = self._next is not None and self._next <= found.now
-        if any(not record.overlap for record in found.records):
-            self._relay()  # whether the last occurrence is over can only be seen when it has arrived
-        share = max(1, _MOST_FIRED // max(1, len(found.records)))
-        shots: list[_Shot] = []
-        for record in found.records:
-            shots += self._aim(record, found.now, share)
-        again = self._fire(shots)
+        records, undecided = self._decidable(found.records)
+        unfinished = self._unfinished([record.last_uuid for record in records if not record.overlap])
+        share = max(1, _MOST_FIRED // max(1, len(records)))
+        shots = [
+            shot
+            for record in records
+            for shot in self._aim(record, found.now, share, is_free=record.last_uuid not in unfinished)
+        ]
+        again = self._fire(shots) or undecided
         if shots or came or looked - self._relayed >= _LOOK:
             self._relay()
         following = [shot.call.following for shot in shots if shot.call.following is not None]
@@ -100,21 +102,27 @@ class Firer:
 
     # -- what to fire ------------------------------------------------------------------------------------------------
 
-    def _aim(self, record: ScheduleRecord, now: dt.datetime, share: int) -> Iterator[_Shot]:
-        """What is to be done about a schedule that is due."""
+    def _aim(self, record: ScheduleRecord, now: dt.datetime, share: int, *, is_free: bool) -> list[_Shot]:
+        """What is to be done about a schedule that is due; nothing if it is in a state that nobody has thought of."""
         try:
-            if not record.overlap and self._is_unfinished(record):
-                yield _Shot(_skipped(record, now))
+            if record.overlap or is_free:
+                return list(self._shots(record, now, share if record.overlap else 1))
+            return [_Shot(_skipped(record, now))]
+        except BrokerUnavailable:
+            raise
+        except Exception as exc:  # noqa: BLE001  # whatever is wrong with one schedule must not stop the others
+            self._unreadable(record, now, exc)
+            return []
+
+    def _shots(self, record: ScheduleRecord, now: dt.datetime, most: int) -> Iterator[_Shot]:
+        """The firings of a schedule that is due, at most so many."""
+        grace = dt.timedelta(seconds=self._wiring.config.lease)
+        for _ in range(most):
+            plan = firing(record, now, grace)
+            yield self._shot(record, plan.due, plan.following)
+            if plan.following is None or plan.following > now:
                 return
-            grace = dt.timedelta(seconds=self._wiring.config.lease)
-            for _ in range(share if record.overlap else 1):
-                plan = firing(record, now, grace)
-                yield self._shot(record, plan.due, plan.following)
-                if plan.following is None or plan.following > now:
-                    return
-                record = attrs.evolve(record, next_fire_at=plan.following)
-        except InvalidSpec as exc:
-            self._unreadable_spec(record, now, exc)
+            record = attrs.evolve(record, next_fire_at=plan.following)
 
     def _shot(self, record: ScheduleRecord, due: dt.datetime | None, following: dt.datetime | None) -> _Shot:
         past = record.missed == "all"
@@ -136,16 +144,14 @@ class Firer:
     def occurrence(self, record: ScheduleRecord, due: dt.datetime) -> tuple[Message, tuple[TaskState, ...]]:
         """The message of one occurrence, and the records of the callbacks that it may cause.
 
-        One that cannot be made goes out as a launcher: whoever gets that records the occurrence as failed, unless it
-        knows better.
+        One that cannot be made goes out as a launcher: whoever gets that finds it just as unreadable, and records the
+        occurrence as failed, where it can be seen.
         """
         if record.kind == "task":
             try:
                 return self._task(record, due)
-            except (InvalidSignature, InvalidArgument) as exc:
-                self._log_once(
-                    record, f"what schedule {record.code} sends cannot be read here; its occurrences may fail: {exc}"
-                )
+            except Exception as exc:  # noqa: BLE001  # whatever is wrong with what it sends
+                self._log_once(record, f"what schedule {record.code} sends cannot be read; its occurrences fail: {exc}")
         return Message.of(occurrence_launcher(record, due), self._wiring.config.default_queue), ()
 
     def _task(self, record: ScheduleRecord, due: dt.datetime) -> tuple[Message, tuple[TaskState, ...]]:
@@ -158,11 +164,11 @@ class Firer:
             raise InvalidArgument(f"its message has {len(message.body)} bytes; at most {MAX_MESSAGE}")
         return message, tuple(waiting_callbacks([complete], self._wiring.clock))
 
-    def _unreadable_spec(self, record: ScheduleRecord, now: dt.datetime, exc: InvalidSpec) -> None:
+    def _unreadable(self, record: ScheduleRecord, now: dt.datetime, exc: Exception) -> None:
         """Leave it to workers that can read it; when none has for a while, pause it, so that it is in nobody's way."""
-        self._log_once(record, f"the spec of schedule {record.code} cannot be read here: {exc}")
+        self._log_once(record, f"schedule {record.code} cannot be fired here: {type(exc).__name__}: {exc}")
         if now - record.next_fire_at > dt.timedelta(seconds=self._wiring.config.lease):
-            log.error(f"schedule {record.code} is paused, because no worker can read its spec: {exc}", code=record.code)
+            log.error(f"schedule {record.code} is paused, because no worker could fire it: {exc}", code=record.code)
             self._broker.pause_schedule(record.code, paused=True)
 
     def _log_once(self, record: ScheduleRecord, text: str) -> None:
@@ -172,18 +178,32 @@ class Firer:
 
     # -- whether the last one is over --------------------------------------------------------------------------------
 
-    def _is_unfinished(self, record: ScheduleRecord) -> bool:
-        """Whether the last occurrence is queued, running or waiting for a repeat."""
-        last = record.last_uuid
+    def _decidable(self, records: Sequence[ScheduleRecord]) -> tuple[Sequence[ScheduleRecord], bool]:
+        """Those that can be fired or left out now, and whether others have to wait.
+
+        Where the last occurrence stands can only be seen when it has arrived.
+        """
+        if all(record.overlap or not record.last_uuid for record in records) or self._relay():
+            return records, False
+        return [record for record in records if record.overlap or not record.last_uuid], True
+
+    def _unfinished(self, uuids: Sequence[str]) -> set[str]:
+        """Those occurrences that are queued, run or wait for a repeat."""
+        last = [uuid for uuid in uuids if uuid]
         if not last:
-            return False
-        if _stands(self._broker.locate([last])[0]):  # a task, or the launcher of a workflow
+            return set()
+        places = self._broker.locate(last)
+        # A task, or the launcher of a workflow.
+        found = {uuid for uuid, place in zip(last, places, strict=True) if _stands(place)}
+        rest = [uuid for uuid in last if uuid not in found]
+        nodes = self._backend.get_nodes(rest) if rest else ()
+        return found | {node.node.uuid for node in nodes if node is not None and self._goes_on(node)}
+
+    def _goes_on(self, node: NodeState) -> bool:
+        if node.status is NodeStatus.OPEN:
             return True
-        (node,) = self._backend.get_nodes([last])
-        if node is None or node.status is NodeStatus.COMPLETE:
-            return False
         # A group has failed with its first member; others may still run.
-        return node.status is NodeStatus.OPEN or any(map(_stands, self._members(last)))
+        return node.status is NodeStatus.FAILED and any(map(_stands, self._members(node.node.uuid)))
 
     def _members(self, root: str) -> Iterator[Place | None]:
         offset = 0
@@ -204,11 +224,15 @@ class Firer:
             self._backend.put_states(later)
         return Fired.STALE in answers
 
-    def _relay(self) -> None:
+    def _relay(self) -> bool:
+        """Carry over what was fired, by whomever; whether that is all."""
+        left = 1
         for _ in range(_RELAYS):
-            if not self._broker.relay_schedules():
+            left = self._broker.relay_schedules()
+            if not left:
                 break
         self._relayed = self._wiring.clock.monotonic()
+        return not left
 
 
 def _stands(place: Place | None) -> bool:

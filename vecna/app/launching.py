@@ -21,7 +21,7 @@ from vecna.app.task import AnyTask, Sender, Task
 from vecna.app.workflow_sending import batches, later_records, with_final
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.decide import Canceled, Failed
-from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature, TaskNotRegistered, VecnaError
+from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature, TaskNotRegistered
 from vecna.domain.message import Message
 from vecna.domain.plan import Plan, plan
 from vecna.domain.schedule import occurrence
@@ -165,8 +165,8 @@ class Launching:
                 signatures = [] if isinstance(link, Signature) else list(link.signatures())
                 return [(leaf.uuid, leaf.name) for leaf in signatures], signatures
             node, index, _ = step_of(item.signature)
-        except VecnaError:
-            return (), ()  # unreadable
+        except Exception:  # noqa: BLE001  # unreadable, in whatever way: that was said when it was to be launched
+            return (), ()
         step = self._wiring.backend.get_step(node, index)
         return ((), ()) if step is None else (step.leaves, step.first)
 

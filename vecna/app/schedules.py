@@ -16,7 +16,7 @@ from vecna.app.twins import blocking, twin
 from vecna.app.when import When
 from vecna.app.workflow_server import WorkflowServer, kinds
 from vecna.domain.cancellation import Cancellation
-from vecna.domain.errors import InvalidArgument, InvalidSignature, InvalidSpec
+from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.ids import check_id
 from vecna.domain.message import code_of_occurrences
 from vecna.domain.schedule import Kind, Missed, ScheduleRecord
@@ -168,7 +168,9 @@ class ScheduleServer(WorkflowServer):
         for each in declared:
             try:
                 self._book.put(drafted("task", each.when, each.task.signature(), self._sending), began_at)
-            except (InvalidArgument, InvalidSignature, InvalidSpec) as exc:
+            except BrokerUnavailable:
+                raise
+            except Exception as exc:  # noqa: BLE001  # also what the pre-publish handler raises
                 log.error(f"the schedule of task {each.task.name} is not stored: {exc}", task=each.task.name)
 
     store_periodic_tasks_async = twin(store_periodic_tasks)

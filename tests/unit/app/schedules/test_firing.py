@@ -7,7 +7,7 @@ import pytest
 from tests.unit.app.doubles import logged
 from tests.unit.app.schedules.rig import DAY, HOUR, MINUTE, SECOND, START, Hand, Rig
 from vecna.domain.errors import InvalidSpec, TaskCanceled, UnknownSchedule
-from vecna.domain.schedule import occurrence_id
+from vecna.domain.schedule import firing, occurrence_id
 from vecna.domain.signature import Signature
 from vecna.domain.state import State
 from vecna.ports.values import Standing
@@ -287,7 +287,7 @@ def test_without_overlap_one_that_is_queued_or_runs_or_waits_for_a_repeat_is_lef
 def test_without_overlap_a_fired_one_that_has_not_arrived_counts_as_queued(rig):
     schedule = rig.server.send_periodic_task("@every 1m", tick(), code="c", overlap=False)
     rig.clock.advance(60)
-    rig.hand.firer._relay = lambda: None  # dies before it relays
+    rig.hand.firer._relay = lambda: True  # dies before it relays
     rig.hand.firer.step()
     assert rig.server.broker.counts("vecna_tasks").pending == 0
     rig.clock.advance(60)
@@ -295,6 +295,26 @@ def test_without_overlap_a_fired_one_that_has_not_arrived_counts_as_queued(rig):
 
     assert schedule.refresh().skipped == 1
     assert rig.server.broker.counts("vecna_tasks").pending == 1
+
+
+def test_without_overlap_one_whose_last_is_on_its_way_in_a_crowd_waits_for_it_to_arrive(rig, monkeypatch):
+    monkeypatch.setattr("vecna.app.firing._RELAYS", 1)
+    schedule = rig.server.send_periodic_task("@every 1m", tick(), code="c", overlap=False)
+    rig.server.send_periodic_task("@every 1m", tick("flood"), code="flood", missed="all")
+    relay = rig.server.broker.relay_schedules
+    rig.server.broker.relay_schedules = lambda: relay(1)
+    rig.clock.advance(600)
+    rig.hand.firer.step()  # eleven are on their way, and one has arrived
+    rig.clock.advance(60)
+    steps = 1
+    while rig.hand.firer.step() == dt.timedelta(0):
+        steps += 1
+    assert steps > 5
+    assert schedule.refresh().skipped == 1
+    rig.hand.work()
+
+    assert len([args for _, args, _, _ in rig.runs if not args]) == 1
+    assert len(rig.runs) == 12
 
 
 @pytest.mark.parametrize(("missed", "skipped"), [("all", 4), ("once", 1), ("skip", 1)])
@@ -376,6 +396,25 @@ def test_a_spec_that_no_worker_can_read_is_paused_and_stops_nothing(rig):
     assert rig.server.get_schedule("bad").paused
     assert [args for _, args, _, _ in rig.runs] == [("good",)] * 2
     assert len([line for line in lines.of("error") if "Mars/Olympus" in line]) == 2
+
+
+def test_one_in_a_state_that_nobody_has_thought_of_stops_nothing(rig, monkeypatch):
+    rig.server.send_periodic_task("@hourly", tick("good"), code="good")
+    rig.server.send_periodic_task("@hourly", tick("bad"), code="bad")
+    def faulty(record, now, grace):
+        if record.code == "bad":
+            raise RecursionError("who would have thought")
+        return firing(record, now, grace)
+
+    monkeypatch.setattr("vecna.app.firing.firing", faulty)
+    with logged() as lines:
+        rig.forward(HOUR)
+        rig.clock.advance(31)
+        rig.forward(HOUR)
+
+    assert [args for _, args, _, _ in rig.runs] == [("good",)] * 2
+    assert rig.server.get_schedule("bad").paused
+    assert all("RecursionError" in line or "who would have thought" in line for line in lines.of("error"))
 
 
 def test_the_spec_of_one_that_others_can_read_is_left_to_them(rig):

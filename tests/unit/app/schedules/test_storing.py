@@ -314,6 +314,22 @@ def test_one_that_cannot_be_stored_is_logged_and_stops_no_other(rig):
     assert "past" in lines.of("error")[0]
 
 
+def test_a_handler_that_refuses_one_stops_no_other(rig):
+    for name in ("first", "second"):
+        rig.server.periodic("@hourly", code=name)(rig.register(name))
+
+    def handler(signature):
+        if signature.name == "first":
+            raise RuntimeError("no")
+
+    rig.server.set_pre_publish_handler(handler)
+    with logged() as lines:
+        rig.server.store_periodic_tasks()
+
+    assert [schedule.code for schedule in rig.server.schedules()] == ["second"]
+    assert "first" in lines.of("error")[0]
+
+
 # -- through the task --------------------------------------------------------------------------------------------------
 
 
