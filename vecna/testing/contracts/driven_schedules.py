@@ -85,6 +85,7 @@ class DrivenSchedules:
         while records := self.broker.list_schedules(offset=len(found), limit=page):
             assert len(records) <= page
             found += [record.code for record in records]
+            assert len(found) < 10_000, "the pages have no end"
         return found
 
     def message(self, record: ScheduleRecord, queue: str = "q", **fields: Any) -> Message:
@@ -113,8 +114,10 @@ class DrivenSchedules:
 
     def relay(self) -> None:
         """Relay until nothing is left."""
-        while self.broker.relay_schedules():
-            pass
+        for _ in range(1_000):
+            if not self.broker.relay_schedules():
+                return
+        raise AssertionError("relays never end")
 
     def arrived(self, queue: str = "q") -> list[str]:
         """Ids that came to a queue since the last time, after a relay; they are done then."""

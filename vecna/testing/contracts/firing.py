@@ -69,7 +69,7 @@ class DueLaws(ScheduleCase):
         clock.advance(1)
 
         fired: list[str] = []
-        while found := schedules.broker.due_schedules(100).records:
+        while (found := schedules.broker.due_schedules(100).records) and len(fired) < 700:
             assert schedules.fire(*map(schedules.call, found)) == [Fired.FIRED] * len(found)
             fired += [record.code for record in found]
 
