@@ -8,6 +8,7 @@ import pytest
 
 import vecna.adapters.redis
 from tests.faults.redis.conftest import LEASE, uuids_of
+from tests.faults.redis.servers import eventually
 from vecna.adapters.clock import ManualClock
 from vecna.adapters.redis import keys
 from vecna.domain.ids import new_id
@@ -107,6 +108,37 @@ def test_nothing_is_left_of_what_is_done(driven, look):
         "q:{q}:workers",
         "l:{l}:fence",
     }
+
+
+def test_what_has_expired_is_collected_by_the_server(driven, any_redis, namespace):
+    driven.end("a", "b")
+    driven.backend.release(["a"], LEASE)
+    driven.backend.release(["b"], LEASE / 1000)
+    driven.lock.acquire("long", "o", LEASE)
+    driven.lock.acquire("short", "o", LEASE / 1000)
+
+    with any_redis.client() as client:
+        assert 0 < client.pttl(keys.record(namespace, "a")) <= 30_000
+        assert 0 < client.pttl(keys.lock(namespace, "long")[0]) <= 30_000
+        eventually(lambda: not client.exists(keys.lock(namespace, "short")[0]), "the end of a lock")
+    eventually(lambda: driven.backend.get_state("b") is None, "the end of a record")
+    assert driven.backend.get_state("a") is not None
+
+
+def test_a_virtual_clock_leaves_no_expiry_to_the_server(any_redis_url, drive, namespace, any_redis):
+    clock = ManualClock()
+    driven = drive(any_redis_url, clock, namespace=namespace)
+    driven.end("a")
+    driven.backend.release(["a"], LEASE / 1000)
+    driven.lock.acquire("l", "o", LEASE / 1000)
+
+    with any_redis.client() as client:
+        assert client.pttl(keys.record(namespace, "a")) == -1
+        assert client.pttl(keys.lock(namespace, "l")[0]) == -1
+    assert driven.backend.get_state("a") is not None
+    clock.advance(LEASE / 1000)
+    assert driven.backend.get_state("a") is None
+    assert driven.lock.acquire("l", "p", LEASE) is not None
 
 
 def test_workers_that_are_gone_are_forgotten(any_redis_url, drive, namespace, any_redis):
