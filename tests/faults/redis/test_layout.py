@@ -229,6 +229,20 @@ def test_delayed_to_the_same_instant_come_in_order_of_arrival(any_redis_url, dri
     assert uuids_of(driven.lease()) == [*order, *[name.replace("t", "u") for name in order]]
 
 
+def test_leases_that_run_out_together_come_back_in_the_order_in_which_they_were_made(any_redis_url, drive, namespace):
+    clock = ManualClock()
+    driven = drive(any_redis_url, clock, namespace=namespace)
+    names = [f"t{number}" for number in range(12)]
+    driven.send(*names)
+    for _ in names:
+        driven.lease(1)
+    for _ in range(3):  # others are about: no outage
+        clock.advance(LEASE / 3)
+        driven.broker.extend("q", ["0:nobody:1"], LEASE)
+
+    assert uuids_of(driven.lease()) == names
+
+
 def test_bodies_over_the_room_of_one_lease_come_with_the_next(driven, monkeypatch):
     monkeypatch.setattr("vecna.adapters.redis.broker.REPLY_BYTES", 2500)
     names = [f"t{number}" for number in range(7)]
