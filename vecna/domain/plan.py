@@ -8,7 +8,7 @@ the group and the callback. A node that is complete or has failed reports to the
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import attrs
 
@@ -48,8 +48,7 @@ class Step:
         node: the chain.
         index: which step, from 0.
         first: what is enqueued when the step before has succeeded.
-        leaves: ids and names of all tasks in it, nested ones included, and of the callbacks of those that are not in
-            `first`: of what never runs if the step is not reached.
+        leaves: ids and names of all tasks in it, nested ones included.
         takes: id of the group that is the step before, whose results go to `first`; "" if that is not a group.
     """
 
@@ -121,22 +120,13 @@ class _Plotter:
         for place, link in enumerate(links[1:], 1):
             before = links[place - 1]
             begins, gives = self.plot(link, uuid, place)
-            self.steps.append(Step(uuid, place, tuple(begins), tuple(_ends(link, begins)), _gives_group(before)))
+            leaves = (link,) if isinstance(link, Signature) else link.signatures()
+            self.steps.append(
+                Step(
+                    uuid, place, tuple(begins), tuple([(leaf.uuid, leaf.name) for leaf in leaves]), _gives_group(before)
+                )
+            )
         return first, gives
-
-
-def _ends(link: Link, begins: Iterable[Signature]) -> Iterator[tuple[str, str]]:
-    first = {signature.uuid for signature in begins}
-    for leaf in (link,) if isinstance(link, Signature) else link.signatures():
-        yield leaf.uuid, leaf.name
-        if leaf.uuid not in first:
-            yield from _callbacks(leaf)
-
-
-def _callbacks(signature: Signature) -> Iterator[tuple[str, str]]:
-    for callback in (*signature.on_success, *signature.on_error):
-        yield callback.uuid, callback.name
-        yield from _callbacks(callback)
 
 
 def _gives_group(link: Link) -> str:
