@@ -13,6 +13,9 @@ README = (ROOT / "README.md").read_text()
 EXAMPLES = {
     "hello": "3\nhello, world\n",
     "many_coroutines": "1000 squares, their sum is 332833500\n",
+    "periodic": (
+        "@every 1s, paused: True\n1.0 second(s) between two\nsales report\ncancelled: ('sales-report',)\nleft: []\n"
+    ),
     "progress_and_cancel": "counted to 10\nnever started: 1\ntold to stop: 1\nit stopped\n",
     "retries": "fetched on attempt 2\npublished\nfailed: ZeroDivisionError: division by zero\n",
     "typed_values": ("{'A-1': datetime.timedelta(days=2)}\n(Decimal('7'), Decimal('12.50'))\n"),

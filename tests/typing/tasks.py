@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Coroutine
 from typing import Any, assert_type
 
-from vecna import AsyncResult, Registry, Server, Signature, Task, TaskContext
+from vecna import AsyncResult, Registry, Schedule, Server, Signature, Task, TaskContext
 
 server = Server("memory://")
 registry = Registry()
@@ -83,7 +83,27 @@ assert_type(server.register_task("plain_async", plain_async).send(1).get(), str)
 assert_type(server.get_registered_task("add"), Task[..., Any, Any])
 
 
+assert_type(add.every("@hourly", code="c").send(1, b=2), Schedule)
+assert_type(add.options(queue="slow").every(dt.timedelta(hours=1)).send(1), Schedule)
+assert_type(server.send_periodic_task("@hourly", add.signature(1), missed="all"), Schedule)
+assert_type(server.schedules(), list[Schedule])
+assert_type(server.periodic("@hourly", code="c")(tell), Task[[], None, None])
+assert_type(server.periodic("@hourly")(add).send(1), AsyncResult[int])
+
+
+@server.periodic("@hourly", missed="skip")
+@server.task
+def hourly(ctx: TaskContext) -> int:
+    return ctx.attempt
+
+
+assert_type(hourly(), int)
+assert_type(hourly.send(), AsyncResult[int])
+
+
 async def in_a_coroutine() -> None:
+    assert_type(await add.every("@hourly").send_async(1), Schedule)
+    assert_type(await server.get_schedule_async("c"), Schedule)
     assert_type(await add.send_async(1), AsyncResult[int])
     assert_type(await add.send(1), int)
     assert_type(await add.send(1).get_async(timeout=1), int)
@@ -131,6 +151,12 @@ server.task(nane="x")  # type: ignore[call-overload]
 server.register_task("plain", plain).send("1")  # type: ignore[arg-type]
 server.register_task("plain", plain, retry_count="3")  # type: ignore[call-overload]
 add.send(1).get(timeout="5")  # type: ignore[arg-type]
+add.every("@hourly").send()  # type: ignore[call-arg]
+add.every("@hourly").send("1")  # type: ignore[arg-type]
+add.every("@hourly", missed="never")  # type: ignore[arg-type]
+add.every(60)  # type: ignore[arg-type]
+server.send_periodic_task("@hourly", add)  # type: ignore[arg-type]
+server.periodic("@hourly", cod="c")  # type: ignore[call-arg]
 wrong: str = add.send(1).get()  # type: ignore[assignment]
 
 
