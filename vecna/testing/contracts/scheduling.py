@@ -172,6 +172,18 @@ class ScheduleLaws(ScheduleCase):
         assert schedules.get() == fired
         assert schedules.broker.due_schedules().next_due == schedules.at(20)
 
+    def test_what_is_not_paused_is_not_resumed(self, schedules: DrivenSchedules) -> None:
+        """A repeated call, or two operators at once: who comes second does not move what is on its way."""
+        before = schedules.put()
+
+        assert schedules.broker.pause_schedule("s", paused=False, following=schedules.at(90)) == before
+
+        assert schedules.get() == before
+        assert schedules.broker.due_schedules().next_due == schedules.at(10)
+        paused = schedules.broker.pause_schedule("s", paused=True)
+        assert schedules.broker.pause_schedule("s", paused=True, following=schedules.at(90)) == paused
+        assert schedules.get() == paused
+
     def test_who_is_not_there_is_not_paused(self, schedules: DrivenSchedules) -> None:
         """Nor stored by that."""
         assert schedules.broker.pause_schedule("s", paused=True) is None
