@@ -200,6 +200,9 @@ class ScheduleServer(WorkflowServer):
 
     schedules_async = twin(schedules)
     get_schedule_async = twin(get_schedule)
+    #: The same under a shorter name.
+    schedule = get_schedule
+    schedule_async = get_schedule_async
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

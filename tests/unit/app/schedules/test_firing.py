@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from tests.unit.app.doubles import logged
-from tests.unit.app.schedules.rig import DAY, HOUR, MINUTE, SECOND, START, Hand, Rig
+from tests.unit.app.schedules.rig import DAY, HOUR, MINUTE, SECOND, START, Fate, Hand, Rig
 from vecna.domain.errors import InvalidSpec, TaskCanceled, UnknownSchedule
 from vecna.domain.schedule import firing, occurrence_id
 from vecna.domain.signature import Signature
@@ -153,6 +153,32 @@ def test_hundreds_that_are_due_at_once_are_fired_in_one_go(rig):
 
     assert sorted(args[0] for _, args, _, _ in rig.runs) == list(range(350))
     assert rig.hand.fire() == HOUR
+
+
+def test_what_is_not_due_costs_nothing(rig):
+    broker = rig.server.broker
+    for number in range(3000):
+        rig.server.send_periodic_task("@daily", tick(), code=f"c{number}")
+    rig.server.send_periodic_task("@hourly", tick(), code="due")
+    fate = Fate()
+    hand = Hand(rig.server, fate)
+    hand.fire()
+    rig.clock.advance(3600)
+    fate.points.clear()
+    found: list[int] = []
+    due = broker.due_schedules
+
+    def counted(limit):
+        answer = due(limit)
+        found.append(len(answer.records))
+        return answer
+
+    broker.due_schedules = counted
+
+    assert hand.fire() == HOUR
+
+    assert fate.points == ["due_schedules", "fire", "relay_schedules"]
+    assert found == [1]
 
 
 # -- options -----------------------------------------------------------------------------------------------------------
@@ -401,6 +427,7 @@ def test_a_spec_that_no_worker_can_read_is_paused_and_stops_nothing(rig):
 def test_one_in_a_state_that_nobody_has_thought_of_stops_nothing(rig, monkeypatch):
     rig.server.send_periodic_task("@hourly", tick("good"), code="good")
     rig.server.send_periodic_task("@hourly", tick("bad"), code="bad")
+
     def faulty(record, now, grace):
         if record.code == "bad":
             raise RecursionError("who would have thought")

@@ -57,6 +57,7 @@ def test_a_handle_is_a_snapshot_until_it_is_refreshed(rig):
     assert (schedule.next_fire_at, schedule.last_fire_at) == (START + HOUR, None)
     assert schedule.refresh() is schedule
     assert (schedule.next_fire_at, schedule.last_fire_at) == (START + 2 * HOUR, START + HOUR)
+    assert rig.server.schedule("c").next_fire_at == START + 2 * HOUR
 
 
 def test_what_is_not_there_is_named(rig):
