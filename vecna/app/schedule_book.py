@@ -11,7 +11,7 @@ from vecna.app.results import AsyncResult
 from vecna.app.schedule_draft import Draft
 from vecna.app.twins import Pool
 from vecna.app.workflow_results import ChainAsyncResult, GroupAsyncResult, handle
-from vecna.app.workflow_sending import leaf_records
+from vecna.app.workflow_sending import Workflow, leaf_records
 from vecna.app.workflow_server import WorkflowServer
 from vecna.domain.cancellation import Cancellation
 from vecna.domain.errors import BrokerUnavailable, UnknownSchedule
@@ -165,13 +165,17 @@ class ScheduleBook:
     def _of_node(self, node: NodeState, link: Link) -> Any:
         """The handle of a workflow that was launched. What the schedule sends may have been replaced since."""
         uuids = self._every(node.node.uuid)
-        same = not isinstance(link, Signature) and {leaf.uuid for leaf in link.signatures()} == set(uuids)
-        if same or not uuids:
+        if not uuids or (not isinstance(link, Signature) and self._is_of(link, set(uuids))):
             return self._handle(link)
         leaves = [AsyncResult[Any](self._server, uuid) for uuid in uuids]
         if node.node.is_chain:
             return ChainAsyncResult(self._server, leaves, is_new=False)
         return GroupAsyncResult(self._server, node.node.uuid, leaves, is_new=False)
+
+    def _is_of(self, link: Workflow, uuids: set[str]) -> bool:
+        """Whether these are the tasks of a workflow, with or without their callbacks."""
+        own = {leaf.uuid for leaf in link.signatures()}
+        return own <= uuids <= own | {state.task_uuid for state in leaf_records(link, "", self._server.clock)}
 
     def _every(self, root: str) -> list[str]:
         found: list[str] = []

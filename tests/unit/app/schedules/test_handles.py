@@ -309,6 +309,15 @@ def test_chains_and_nested_workflows_are_handles_of_their_shape(rig):
     assert [len(schedule.last_result().links), schedule.kind] == [3, "chain"]
 
 
+def test_callbacks_of_members_do_not_hide_whose_handle_it_is(rig):
+    group = Group(Signature("part", [1], on_success=Signature("after")), Signature("part", [2]))
+    schedule = rig.server.send_periodic_group("@hourly", group, code="c")
+    rig.forward(HOUR)
+
+    assert schedule.last_result().get() == [1, 2]
+    assert len(schedule.last_result()) == 2
+
+
 def test_an_instant_of_a_trigger_is_a_whole_millisecond(rig):
     schedule = rig.server.send_periodic_task("@hourly", tick(), code="c")
     rig.clock.advance(dt.timedelta(microseconds=1999))

@@ -49,6 +49,7 @@ def expected_of_intervals() -> Counter[tuple[str, dt.datetime]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_year_of_mixed_schedules_is_what_an_enumeration_minute_by_minute_says():
     rig = Rig(results_expire_in=60)
     rig.results["total"] = lambda *numbers: sum(numbers)
