@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import vecna.adapters.redis
-from vecna.adapters.clock import ManualClock, SystemClock
+from vecna.adapters.clock import START, ManualClock, SystemClock
 from vecna.adapters.redis import keys, scripts
 from vecna.domain.errors import BrokerUnavailable
 from vecna.ports.schedules import Fired
@@ -271,3 +271,34 @@ def test_the_documented_rights_are_enough(own_server, drive, clock):
     clock.advance(dt.timedelta(days=2))
     schedules.put()
     assert schedules.broker.remove_schedule("s")
+
+
+# -- a clock that was wrong ------------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_was_set_back_ends_the_memory_of_what_lies_ahead(any_redis_url, drive, namespace):
+    """Otherwise nothing that was removed while it was wrong could be stored until it has caught up."""
+    wrong, right = ManualClock(START + dt.timedelta(days=365)), ManualClock(START)
+    before = DrivenSchedules(drive(any_redis_url, wrong, namespace=namespace).broker, wrong)
+    after = DrivenSchedules(drive(any_redis_url, right, namespace=namespace).broker, right)
+    before.put("s")
+    before.broker.remove_schedule("s")
+
+    began_at = after.now()
+    assert began_at == right.now()
+    assert after.broker.put_schedule(after.record(), began_at) is not None
+    assert after.broker.remove_schedule("s")
+    assert after.broker.put_schedule(after.record(), began_at) is None
+    assert after.broker.put_schedule(after.record(), after.now()) is not None
+
+
+def test_a_clock_that_goes_back_a_little_lets_nothing_through(any_redis_url, drive, namespace):
+    ahead, behind = ManualClock(START + dt.timedelta(seconds=30)), ManualClock(START)
+    before = DrivenSchedules(drive(any_redis_url, ahead, namespace=namespace).broker, ahead)
+    after = DrivenSchedules(drive(any_redis_url, behind, namespace=namespace).broker, behind)
+    began_at = before.now()
+    before.broker.remove_schedule("s")
+
+    assert after.broker.put_schedule(after.record(), began_at) is None
+    assert after.now() > began_at
+    assert after.broker.put_schedule(after.record(), after.now()) is not None

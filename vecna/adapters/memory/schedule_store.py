@@ -15,6 +15,8 @@ from vecna.domain.schedule import ScheduleRecord
 #: How long a removal is remembered, and how many at most: no call that is under way is that old.
 _MEMORY_OF_REMOVALS: Final = dt.timedelta(days=1)
 _MOST_REMOVALS: Final = 100_000
+#: Removals that lie further ahead are from before the clock was set back, and count for nothing.
+_AHEAD: Final = dt.timedelta(minutes=1)
 _TICK: Final = dt.timedelta(microseconds=1)
 
 
@@ -32,8 +34,9 @@ class ScheduleStore:
         record = self.records.get(code)
         return None if record is None else ScheduleRecord.from_json(record)
 
-    def put(self, record: ScheduleRecord, began_at: dt.datetime | None) -> ScheduleRecord | None:
+    def put(self, record: ScheduleRecord, began_at: dt.datetime | None, now: dt.datetime) -> ScheduleRecord | None:
         """Store a schedule as `Schedules.put_schedule` says."""
+        self._drop_removals_ahead(now)
         removed_at, version = self.removed.get(record.code, (None, 0))
         if began_at is not None and removed_at is not None and removed_at >= began_at:
             return None
@@ -54,6 +57,7 @@ class ScheduleStore:
 
     def after_removals(self, now: dt.datetime) -> dt.datetime:
         """`now`, or if need be later: an instant after all removals so far, even if the clock stands still."""
+        self._drop_removals_ahead(now)
         if not self.removed:
             return now
         newest, _ = self.removed[next(reversed(self.removed))]
@@ -61,6 +65,7 @@ class ScheduleStore:
 
     def remove(self, code: str, now: dt.datetime) -> bool:
         """Remove a schedule, and remember it."""
+        self._drop_removals_ahead(now)
         stands = self.read(code)
         _, version = self.removed.get(code, (None, 0))
         now = self.after_removals(now)
@@ -72,3 +77,7 @@ class ScheduleStore:
             oldest, _ = next(iter(self.removed.values()))
         self.due.discard(code)
         return self.records.pop(code, None) is not None
+
+    def _drop_removals_ahead(self, now: dt.datetime) -> None:
+        while self.removed and self.removed[next(reversed(self.removed))][0] - now > _AHEAD:
+            self.removed.popitem()

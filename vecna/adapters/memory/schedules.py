@@ -36,7 +36,7 @@ class MemorySchedules(Schedules):
         if record.last_uuid:
             check_id(record.last_uuid, "task id")
         with self._queues.lock:
-            return self._schedules.put(record, began_at)
+            return self._schedules.put(record, began_at, self._schedule_clock.now())
 
     def get_schedules(self, codes: Sequence[str]) -> list[ScheduleRecord | None]:
         """See `vecna.ports.Schedules`."""

@@ -51,14 +51,15 @@ class RedisSchedules(RedisStaging, Schedules):
             check_id(record.last_uuid, "task id")
         began = None if began_at is None else wire.microseconds(began_at)
         for _ in range(_TRIES):
-            stored = self._get([record.code], patience=None)[0]
+            now = wire.now_argument(self._connections.clock)
+            stored = self._get([record.code])[0]
             if began is not None and stored.is_removed_since(began):
                 return None
             stands, new = stored.replaced_by(record)
             if new is stands:
                 return new
             seen = "" if stored.record is None else hashlib.sha1(stored.record, usedforsecurity=False).hexdigest()
-            args = (0, record.code, stored.head or "", seen, stored.removed_at or "", head(new), new.to_json())
+            args = (now, record.code, stored.head or "", seen, stored.removed_at or "", head(new), new.to_json())
             if self._on_schedules(scripts.SCHEDULE_PUT, *args, patience=None):
                 return new
         raise BrokerUnavailable(
@@ -69,7 +70,7 @@ class RedisSchedules(RedisStaging, Schedules):
         """See `vecna.ports.Schedules`."""
         for code in codes:
             check_id(code, "code")
-        return [stored.read() for stored in self._get(codes, patience=None)]
+        return [stored.read() for stored in self._get(codes)]
 
     def list_schedules(self, *, offset: int = 0, limit: int = 500) -> list[ScheduleRecord]:
         """See `vecna.ports.Schedules`.
@@ -131,7 +132,7 @@ class RedisSchedules(RedisStaging, Schedules):
         """See `vecna.ports.Schedules`."""
         check_id(code, "code")
         # Looked at before: if the reply to the removal is lost, the next try finds nothing any more.
-        (stored,) = self._get([code], patience=None)
+        (stored,) = self._get([code])
         was_there = stored.head is not None or stored.record is not None
         now = wire.now_argument(self._connections.clock)
         removed = self._on_schedules(scripts.SCHEDULE_REMOVE, now, code, patience=None)
@@ -146,11 +147,12 @@ class RedisSchedules(RedisStaging, Schedules):
     def _on_schedules(self, script: Script, *args: Any, patience: float | None = IMPATIENT) -> Any:
         return self._connections.run(script, (keys.schedules(self._namespace),), args, patience=patience)
 
-    def _get(self, codes: Sequence[str], patience: float | None) -> list[Stored]:
+    def _get(self, codes: Sequence[str]) -> list[Stored]:
         found: list[Stored] = []
+        now = wire.now_argument(self._connections.clock)
         while len(found) < len(codes):
             asked = codes[len(found) : len(found) + CHUNK]
-            reply = self._on_schedules(scripts.SCHEDULE_GET, CHUNK_BYTES, *asked, patience=patience)
+            reply = self._on_schedules(scripts.SCHEDULE_GET, now, CHUNK_BYTES, *asked, patience=None)
             for at, code in zip(range(0, len(reply), 4), asked, strict=False):
                 found.append(Stored(code, reply[at], reply[at + 1], reply[at + 2], int(reply[at + 3] or 0)))
         return found

@@ -4,11 +4,14 @@
 --   micros: what the script takes for now, in microseconds since 1970; all instants of schedules are in these
 --   read(code): version, next, paused ('0' or '1'), skipped, last ('-': none), uuid; nothing if there is none to read
 --   write(code, the same): stores this head, and where the schedule stands
+--   removal(code): when the code was removed last, as text; false if that is not remembered
 --   newest(): the stamp of the latest removal, -inf if none is remembered
 --   remove(code): forgets the schedule, and remembers the removal
 -- `heads` has '<version> <next> <paused> <skipped> <last or -> <uuid>', `records` the rest as JSON, of which nothing is
 -- read here. `due` and `paused` have when it is due next, each schedule in one of them. `removed` has when codes were
--- removed, `versions` their last version: what comes later under the same code goes on from there.
+-- removed, `versions` their last version: what comes later under the same code goes on from there. Removals that lie more
+-- than a minute ahead are from before the clock was set back, and count for nothing: else nothing could be stored until
+-- it has caught up.
 local micros = tonumber(ARGV[1])
 if micros == 0 then
     local time = call('TIME')
@@ -26,8 +29,16 @@ local function write(code, version, next_at, paused, skipped, last, uuid)
     call('ZREM', Q .. (paused == '1' and ':due' or ':paused'), code)
 end
 
+local horizon = digits(micros + 60000000)
+
+local function removal(code)
+    local stamp = call('ZSCORE', Q .. ':removed', code)
+    return stamp and tonumber(stamp) <= tonumber(horizon) and stamp
+end
+
 local function newest()
-    return tonumber(call('ZRANGE', Q .. ':removed', -1, -1, 'WITHSCORES')[2] or -math.huge)
+    local found = call('ZRANGE', Q .. ':removed', horizon, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')
+    return tonumber(found[2] or -math.huge)
 end
 
 local function forget(codes)
@@ -43,7 +54,7 @@ local function remove(code)
     call('HDEL', Q .. ':heads', code)
     call('ZREM', Q .. ':due', code)
     call('ZREM', Q .. ':paused', code)
-    -- Later than any before it, also when the clock is set back.
+    -- Later than any before it, even if the clock stands still or goes back a little.
     local stamp = math.max(micros, newest() + 1)
     call('ZADD', Q .. ':removed', digits(stamp), code)
     if version then

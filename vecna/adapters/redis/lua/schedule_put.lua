@@ -11,7 +11,7 @@ local code = ARGV[2]
 local record = call('HGET', Q .. ':records', code)
 if (call('HGET', Q .. ':heads', code) or '') ~= ARGV[3]
     or (record and redis.sha1hex(record) or '') ~= ARGV[4]
-    or (call('ZSCORE', Q .. ':removed', code) or '') ~= ARGV[5] then
+    or (removal(code) or '') ~= ARGV[5] then
     return 0
 end
 call('HSET', Q .. ':records', code, ARGV[7])
