@@ -18,7 +18,7 @@ from vecna.app.delivery_failure import error_text
 from vecna.app.delivery_values import Item, Launched, Parked, Wiring, with_options
 from vecna.app.launchers import RESERVED, WHICH
 from vecna.app.launching import Launching
-from vecna.app.releasing import is_over, release_workflow
+from vecna.app.releasing import is_over, release_plan
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.decide import Decision, End, Repeat, decide
 from vecna.domain.errors import InvalidArgument, InvalidSignature
@@ -262,12 +262,13 @@ class Finisher:
                 self._plan_release(signature)
                 self._ended_roots.append(root)
             self._failed_roots.pop()
-        for keep, uuids in list(self._to_release.items()):
-            self._wiring.backend.release(uuids, dt.timedelta(seconds=keep))
-            del self._to_release[keep]
         while self._ended_roots:
-            release_workflow(self._wiring.backend, self._ended_roots[-1], self._wiring.config.results_expire_in)
+            keep = self._wiring.config.results_expire_in
+            self._keep(release_plan(self._wiring.backend, self._ended_roots[-1], keep), keep)
             self._ended_roots.pop()
+        for keep in sorted(self._to_release):  # the first release of a result counts: what is not kept comes first
+            self._wiring.backend.release(self._to_release[keep], dt.timedelta(seconds=keep))
+            del self._to_release[keep]
 
 
 def _has_end(item: Item) -> bool:

@@ -46,10 +46,18 @@ def release_workflow(backend: Backend, root: str, keep: float) -> None:
     Raises:
         BrokerUnavailable: the backend cannot be reached; the call may be repeated.
     """
-    duration, uuids = dt.timedelta(seconds=keep), list[str]()
+    uuids = release_plan(backend, root, keep)
+    for start in range(0, len(uuids), _PAGE):
+        backend.release(uuids[start : start + _PAGE], dt.timedelta(seconds=keep))
+
+
+def release_plan(backend: Backend, root: str, keep: float) -> list[str]:
+    """Let the plan of a workflow that is over expire; the ids of its tasks, which are to be released after it.
+
+    In this order: after a crash, sweeps find results that were not released, and through them their plan.
+    """
+    uuids: list[str] = []
     while page := backend.get_tasks(root, every=True, offset=len(uuids), limit=_PAGE):
         uuids += page
-    # The plan first: after a crash, sweeps find results that were not released, and through them their plan.
-    backend.release_plan(root, duration)
-    for start in range(0, len(uuids), _PAGE):
-        backend.release(uuids[start : start + _PAGE], duration)
+    backend.release_plan(root, dt.timedelta(seconds=keep))
+    return uuids
