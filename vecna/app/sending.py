@@ -234,14 +234,15 @@ def waiting_callbacks(signatures: Iterable[AnySignature], clock: Clock) -> list[
         TaskState(task_uuid=callback.uuid, task_name=callback.name, created_at=clock.now(), parent=parent)
         for signature in signatures
         if signature.on_success or signature.on_error
-        for callback, parent in _callbacks(signature)
+        for callback, parent in callbacks_of(signature)
     ]
 
 
-def _callbacks(signature: AnySignature) -> Iterator[tuple[AnySignature, str]]:
+def callbacks_of(signature: AnySignature) -> Iterator[tuple[AnySignature, str]]:
+    """All callbacks below a call, each with the id of the task that it waits for."""
     for callback in (*signature.on_success, *signature.on_error):
         yield callback, signature.uuid
-        yield from _callbacks(callback)
+        yield from callbacks_of(callback)
 
 
 def check(signature: object, *, member_of: str = "") -> None:

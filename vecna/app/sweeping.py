@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+import attrs
+
 from vecna import log
 from vecna.app.delivery_values import Wiring
 from vecna.app.releasing import is_over, release_workflow
@@ -72,16 +74,28 @@ def sweep_senders(wiring: Wiring, queues: Iterable[str]) -> None:
     broker, backend = wiring.broker, wiring.backend
     age = dt.timedelta(seconds=wiring.config.publish_timeout)
     for root in _without_launcher(wiring, backend.uncommitted(age, _MOST)):
-        if _was_sent(wiring, root):
-            backend.commit_plan(root)
-        else:
-            end_workflow(wiring, root, _DIED)
+        _decide(wiring, root)
     for queue in queues:
         for hold in _without_launcher(wiring, broker.staged(queue, age, _MOST)):
-            (node,) = backend.get_nodes([hold])
-            sent = node is not None and node.committed
+            sent = _decide(wiring, hold)
             while broker.unstage(queue, hold, canceled=not sent):
                 pass
+
+
+def _decide(wiring: Wiring, root: str) -> bool:
+    """Commit what was sent, end what was not; whether it was."""
+    backend = wiring.backend
+    (state,) = backend.get_nodes([root])
+    if state is None or state.committed:
+        return state is not None
+    if state.status is NodeStatus.FAILED and state.reason != _DIED:
+        # It ran before it was committed, and failed; or was cancelled. What was never sent is ended when all else is.
+        if not _lives(wiring, root):
+            _end_all(wiring, root, state.reason)
+        return False
+    if state.status is not NodeStatus.FAILED and _was_sent(wiring, root):
+        return backend.commit_plan(root)
+    return not end_workflow(wiring, root, _DIED)
 
 
 def _without_launcher(wiring: Wiring, uuids: Sequence[str]) -> list[str]:
@@ -103,23 +117,48 @@ def _was_sent(wiring: Wiring, root: str) -> bool:
     return place is not None and place.standing is not Standing.HELD
 
 
-def end_workflow(wiring: Wiring, root: str, reason: str) -> None:
+def end_workflow(wiring: Wiring, root: str, reason: str) -> bool:
     """Record a workflow that will not run as cancelled, every task of it.
+
+    Returns:
+        Whether that was done; False: it was sent just now.
 
     Raises:
         BrokerUnavailable: the backend cannot be reached; the call may be repeated.
     """
     backend = wiring.backend
-    log.warning(f"workflow {root} is canceled: {reason}", root=root)
-    now = wiring.clock.now()
-    for uuids in _every(backend, root):
-        wiring.backend.put_states(
-            [
-                TaskState(task_uuid=uuid, state=State.CANCELED, error=reason, finished_at=now, node=root)
-                for uuid in uuids
-            ]
-        )
+    # The decision comes first: from then on its sender cannot commit it, and a sweep that takes over sees it.
     backend.report([Report(root, 0, succeeded=False, canceled=True, reason=reason)])
+    (node,) = backend.get_nodes([root])
+    if node is None or node.committed or node.reason != reason:
+        return False
+    log.warning(f"workflow {root} is canceled: {reason}", root=root)
+    _end_all(wiring, root, reason)
+    return True
+
+
+def _lives(wiring: Wiring, root: str) -> bool:
+    """Whether the broker has a message of a workflow."""
+    return any(
+        place is not None and place.standing is not Standing.DEAD
+        for uuids in _every(wiring.backend, root)
+        for place in wiring.broker.locate(uuids)
+    )
+
+
+def _end_all(wiring: Wiring, root: str, reason: str) -> None:
+    backend, now = wiring.backend, wiring.clock.now()
+    for uuids in _every(backend, root):
+        known = [
+            state or TaskState(task_uuid=uuid, node=root)
+            for uuid, state in zip(uuids, backend.get_states(uuids), strict=True)
+        ]
+        ends = [
+            attrs.evolve(state, state=State.CANCELED, error=reason, finished_at=now)
+            for state in known
+            if not state.is_completed
+        ]
+        backend.put_states(ends)
     release_workflow(backend, root, wiring.config.results_expire_in)
 
 

@@ -16,7 +16,7 @@ import attrs
 
 from vecna.app import tracing
 from vecna.app.config import Config
-from vecna.app.sending import Sending, check, waiting_callbacks
+from vecna.app.sending import Sending, callbacks_of, check, waiting_callbacks
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.plan import Plan, plan
@@ -75,7 +75,8 @@ class WorkflowSending:
             send_concurrency: batches in flight; 0: as many as there are, None: `Config.default_send_concurrency`.
 
         Raises:
-            InvalidArgument, InvalidSignature: some part cannot be sent; nothing was.
+            InvalidArgument, InvalidSignature: some part cannot be sent, or was sent before as part of something else;
+                nothing was sent.
             BrokerUnavailable: the store could not be reached within `Config.send_timeout`; the same call may be
                 repeated.
         """
@@ -90,10 +91,14 @@ class WorkflowSending:
             for step in complete.steps:
                 for signature in step.first:
                     self._sending.message(signature)  # its size is checked now, not when its turn comes
-            later = later_records(complete, signatures, ports.clock)
+            later = later_records(complete, final.values(), ports.clock)
             known = set(self._sending.old(signatures))
+            checked: list[bool] = []
 
             def attempt() -> set[str]:
+                if not checked:
+                    _refuse_parts_of_others(complete, known, ports)
+                    checked.append(True)
                 # What has ended is not sent again, as with single tasks.
                 ended = _ended(ports.backend, [uuid for uuid in known if uuid in final])
                 open_messages = [message for message in messages if message.uuid not in ended]
@@ -138,13 +143,16 @@ class WorkflowSending:
 
 
 def with_final(draft: Plan, final: Mapping[str, Signature[Any]]) -> Plan:
-    """The plan with its signatures as they were prepared; where they stand in it stays."""
+    """The plan with its signatures as they were prepared; where they stand in it stays. Their callbacks join it."""
 
     def complete(signature: Signature[Any]) -> Signature[Any]:
         return final[signature.uuid].evolve(position=signature.position)
 
     steps = tuple([attrs.evolve(step, first=tuple(map(complete, step.first))) for step in draft.steps])
-    return attrs.evolve(draft, first=tuple(map(complete, draft.first)), steps=steps)
+    # Callbacks are known by the plan too: what is never sent is ended with all that waits for it.
+    waiting = [(callback.uuid, callback.name) for leaf in final.values() for callback, _ in callbacks_of(leaf)]
+    later = (*draft.later, *waiting)
+    return attrs.evolve(draft, first=tuple(map(complete, draft.first)), steps=steps, later=later)
 
 
 def later_records(complete: Plan, signatures: Iterable[Signature[Any]], clock: Clock) -> list[TaskState]:
@@ -152,14 +160,15 @@ def later_records(complete: Plan, signatures: Iterable[Signature[Any]], clock: C
 
     Args:
         complete: what is sent.
-        signatures: all tasks in it.
+        signatures: all tasks in it, as they are sent.
         clock: time.
     """
     now = clock.now()
-    states = [
-        TaskState(task_uuid=uuid, task_name=name, created_at=now, node=complete.root) for uuid, name in complete.later
+    parents = {callback.uuid: parent for leaf in signatures for callback, parent in callbacks_of(leaf)}
+    return [
+        TaskState(task_uuid=uuid, task_name=name, created_at=now, node=complete.root, parent=parents.get(uuid, ""))
+        for uuid, name in complete.later
     ]
-    return states + waiting_callbacks(signatures, clock)
 
 
 def leaf_records(link: Link, root: str, clock: Clock) -> list[TaskState]:
@@ -169,6 +178,44 @@ def leaf_records(link: Link, root: str, clock: Clock) -> list[TaskState]:
     leaves, now = list(link.signatures()), clock.now()
     states = [TaskState(task_uuid=leaf.uuid, task_name=leaf.name, created_at=now, node=root) for leaf in leaves]
     return states + waiting_callbacks(leaves, clock)
+
+
+def _refuse_parts_of_others(complete: Plan, known: Iterable[str], ports: Adapters) -> None:
+    """Refuse what would wait for ever: tasks and groups that report to another workflow, or to none.
+
+    Args:
+        complete: what is to be sent.
+        known: tasks that left their process before.
+        ports: where they may be known.
+
+    Raises:
+        InvalidSignature: it has such parts.
+    """
+    found = ports.backend.get_nodes([node.uuid for node in complete.nodes])
+    for node, state in zip(complete.nodes, found, strict=True):
+        if state is not None and state.node.root != complete.root:
+            raise _taken(node.uuid)
+    if found[0] is not None:
+        stored = ports.backend.get_tasks(complete.root, every=True, offset=0, limit=BATCH)
+        own = {signature.uuid for signature in complete.first} | {uuid for uuid, _ in complete.later}
+        if not own.issuperset(stored):
+            raise _taken(complete.root)
+        return  # it is this very workflow, sent before
+    uuids = list(known)
+    places = ports.broker.locate(uuids) if uuids else ()
+    sent = _ended(ports.backend, uuids) | {uuid for uuid, place in zip(uuids, places, strict=True) if place is not None}
+    if sent:
+        raise InvalidSignature(
+            f"task {min(sent)} was sent before and is no part of this workflow, which would wait for it for ever: put "
+            "signature.clone() into it"
+        )
+
+
+def _taken(uuid: str) -> InvalidSignature:
+    return InvalidSignature(
+        f"{uuid} is the id of another group or chain, that was sent before: make a new one, of signature.clone() for "
+        "each task"
+    )
 
 
 def _ended(backend: Backend, uuids: Sequence[str]) -> set[str]:

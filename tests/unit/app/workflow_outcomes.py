@@ -283,12 +283,13 @@ class Workers:
     def run(self) -> None:
         """Until nothing is left that could run, however far in the future."""
         while True:
-            while self._round():
+            while self.once():
                 pass
             if not self._wait():
                 return
 
-    def _round(self) -> int:
+    def once(self) -> int:
+        """One batch of each queue at most; how many deliveries there were."""
         done = 0
         queues = self._server.broker.queues()
         self._chance.shuffle(queues)
