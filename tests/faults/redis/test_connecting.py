@@ -225,7 +225,7 @@ def _relayed(driven, queue):
 
 
 def _a_queue_on_each_node(cluster, namespace):
-    found = {}
+    found: dict[int, str] = {}
     for number in range(1000):
         node = cluster.node_of(keys.queue(namespace, f"q{number}"))
         found.setdefault(cluster.nodes.index(node), f"q{number}")
