@@ -36,10 +36,10 @@ def sweep_records(wiring: Wiring) -> None:
     gone = [uuid for uuid, place in zip(unreleased, places, strict=True) if place is None]
     states = [state for state in backend.get_states(gone) if state is not None]
     over, roots = _over(wiring, states)
+    for root in roots:  # before the records that lead to them
+        release_workflow(backend, root, config.results_expire_in)
     if over:
         backend.release(over, dt.timedelta(seconds=config.results_expire_in))
-    for root in roots:
-        release_workflow(backend, root, config.results_expire_in)
 
 
 def _over(wiring: Wiring, states: Sequence[TaskState]) -> tuple[list[str], list[str]]:

@@ -307,14 +307,14 @@ class Workers:
 
     def _wait(self) -> bool:
         """Let the time come of what is delayed, or held by who died."""
-        lives = False
         for queue in self._server.broker.queues():
-            counts = self._server.broker.counts(queue)
-            lives = lives or any((counts.pending, counts.delayed, counts.leased, counts.ending, counts.held))
-            self._server.broker.relay(queue)
+            self._server.broker.relay(queue)  # as sweepers do
+        queues = self._server.broker.queues()
+        places = [attrs.astuple(attrs.evolve(self._server.broker.counts(queue), dead=0)) for queue in queues]
+        lives = any(map(any, places))
         if lives:
             self._clock.advance(SECOND)
-            for queue in self._server.broker.queues():
+            for queue in queues:
                 self._keeper.deliveries.lease(queue, 0)  # an idle queue passes for an outage
         return lives
 
