@@ -6,13 +6,15 @@ and whoever is handed its message later finds that end and does not run it.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from vecna.app.lookup import Lookup
+from vecna.app.stopping import mark, unmark
 from vecna.domain.cancellation import Cancellation
-from vecna.domain.errors import InvalidSignature
+from vecna.domain.errors import BrokerUnavailable, InvalidSignature
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
 from vecna.ports.values import Canceling, Standing
@@ -23,9 +25,10 @@ _PAGE: Final = 500
 _KINDS: Final = ("canceled", "running", "finished", "unknown")
 #: Times that all queues are walked for a code. What is found in a round may have caused what only the next one finds.
 _ROUNDS: Final = 20
-#: So many in a row that find nothing new end it. One is not enough: a task may end behind the walk and cause one before
-#: it, in a queue that was looked at already, or in an outbox.
-_QUIET: Final = 2
+#: So many in a row that find nothing new end it. A task may end behind the walk and cause one before it, in a queue
+#: that was looked at already, or in an outbox. That one may do so once more, if its end was on its way before the code
+#: was marked; what it causes waits (`stopping`), and is found by the third.
+_QUIET: Final = 3
 
 
 class Canceller:
@@ -67,6 +70,19 @@ class Canceller:
         Raises:
             BrokerUnavailable: the store cannot be reached; the call may be repeated.
         """
+        token = mark(self._backend, code, self._now)
+        try:
+            found = self._rounds(code)
+        finally:
+            with contextlib.suppress(BrokerUnavailable):
+                unmark(self._backend, code, token)
+        found.update(self._ended(found))
+        return cancellation(found, found)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _rounds(self, code: str) -> dict[str, str]:
+        """Walk through all queues, until nothing new is found."""
         found: dict[str, str] = {}
         quiet = 0
         for number in range(_ROUNDS):
@@ -78,10 +94,7 @@ class Canceller:
             for uuids in _pages([uuid for root in self._roots(fresh) for uuid in self._every(root)]):
                 missing = {uuid: "" for uuid in uuids if uuid not in found}
                 found.update(self._cancel(list(missing), missing))
-        found.update(self._ended(found))
-        return cancellation(found, found)
-
-    # -- inside ----------------------------------------------------------------------------------------------------
+        return found
 
     def _round(self, code: str, known: Mapping[str, str], *, backwards: bool) -> Iterator[tuple[str, str]]:
         """One walk over all queues: what was not found before, and what has changed."""

@@ -19,6 +19,7 @@ from vecna.app.delivery_values import Item, Launched, Parked, Wiring, with_optio
 from vecna.app.launchers import RESERVED, WHICH
 from vecna.app.launching import Launching
 from vecna.app.releasing import is_over, release_plan
+from vecna.app.stopping import marked, slowed
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.decide import Decision, End, Repeat, decide
 from vecna.domain.errors import InvalidArgument, InvalidSignature
@@ -149,9 +150,11 @@ class Finisher:
             by_queue: dict[str, list[Item]] = {}
             for item in remaining:
                 by_queue.setdefault(item.delivery.queue, []).append(item)
+            ends = {item.uuid: _settlement(item, caused.get(item.uuid, _NOTHING).messages) for item in remaining}
+            stopping = self._stopping(ends.values())
             remaining = []
             for queue, group in by_queue.items():
-                settlements = [_settlement(item, caused.get(item.uuid, _NOTHING).messages) for item in group]
+                settlements = [_slowed(ends[item.uuid], stopping) for item in group]
                 answers = self._wiring.broker.settle(queue, settlements)
                 for item, settlement, answer in zip(group, settlements, answers, strict=True):
                     if answer is Answer.FLAGGED:
@@ -173,6 +176,11 @@ class Finisher:
                         self._keep(what.never, self._wiring.config.results_expire_in)
                         if not what.goes_on and not what.failed_roots:
                             self._plan_release(item.signature)
+
+    def _stopping(self, settlements: Iterable[Settlement]) -> set[str]:
+        """Codes of what would follow that are being cancelled."""
+        codes = {message.code for settlement in settlements for message in settlement.follow_ups if message.code}
+        return marked(self._wiring.backend, codes, self._wiring.clock.now()) if codes else set()
 
     def _conclude(self, items: Sequence[Item]) -> dict[str, _Caused]:
         """What the ends among these cause. Ends that they rule out are recorded on the way."""
@@ -273,6 +281,12 @@ class Finisher:
 
 def _has_end(item: Item) -> bool:
     return item.recorded is not None and item.recorded.is_completed
+
+
+def _slowed(settlement: Settlement, codes: set[str]) -> Settlement:
+    if not codes or not settlement.follow_ups:
+        return settlement
+    return attrs.evolve(settlement, follow_ups=slowed(settlement.follow_ups, codes))
 
 
 def _may_cause(signature: Signature[Any]) -> bool:

@@ -184,12 +184,16 @@ class WorkflowServer(Inspecting):
 
     def _cancel(self, what: object) -> Cancellation:
         """Stop the task with this id and all work with this code, whatever it is."""
+        if isinstance(what, Signature | AsyncResult):
+            what = what.uuid
         if not isinstance(what, str):
             return self._cancel_workflows([what])
         check_id(what, "id or code")
         canceller = self._canceller()
         by_code = canceller.code(what)
-        by_id = canceller.tasks({**dict.fromkeys(self._leaves_of(what), ""), what: ""})
+        (node,) = self.backend.get_nodes([what])
+        leaves = self._pages(node.node.root, every=True) if node is not None else ()
+        by_id = canceller.tasks({**dict.fromkeys(leaves, ""), what: ""})
         self._end(canceller.touched)
         found = {uuid: kind for each in (by_id, by_code) for uuid, kind in kinds(each)}
         if by_code.canceled or by_code.running or len(found) > 1:
