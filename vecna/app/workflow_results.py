@@ -80,7 +80,7 @@ class GroupAsyncResult(WorkflowResult, Sequence[Any]):
     ) -> list[Any]:
         """As `get`, without blocking the event loop."""
         news = await self._wait_async(timeout, tolerant=return_exceptions)
-        return self._tolerant(news) if return_exceptions else self.value(news)
+        return await self._pool.run(lambda: self._tolerant(news)) if return_exceptions else self.value(news)
 
     def _tolerant(self, news: Mapping[str, News]) -> list[Any]:
         values: list[Any] = []
@@ -88,8 +88,17 @@ class GroupAsyncResult(WorkflowResult, Sequence[Any]):
             try:
                 values.append(member.value(news))
             except VecnaError as exc:
-                values.append(exc)
+                values.append(self._cause(member) or exc)
         return values
+
+    def _cause(self, member: Any) -> VecnaError | None:
+        """Why a member that is a workflow itself went wrong: its last task may have suffered from another one."""
+        if isinstance(member, WorkflowResult):
+            try:
+                member.touch()
+            except VecnaError as exc:
+                return exc
+        return None
 
     @property
     def completed(self) -> int:
