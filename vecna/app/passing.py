@@ -16,11 +16,15 @@ _PAGE: Final = 500
 def with_passed(backend: Backend, signature: Signature[Any]) -> Signature[Any]:
     """The call with the results that it takes from a group behind its own positional arguments.
 
+    Args:
+        backend: where they are.
+        signature: with the options in force; one that is immutable takes none.
+
     Raises:
         InvalidArgument: a result is not there any more.
         BrokerUnavailable: the backend cannot be reached.
     """
-    if signature.position is None or not signature.position.takes:
+    if signature.position is None or not signature.position.takes or signature.immutable:
         return signature
     return signature.evolve(args=(*signature.args, *_results(backend, signature.position.takes)))
 
