@@ -56,8 +56,9 @@ class Queueing(ABC):
 
         An outage is not a crash: when no lease, extend or settle call has touched the queue for longer than half of
         `duration`, no lease ends for one `duration` after, so that living holders can extend, and what ends then of
-        the leases that ran out before that is not counted. A lease is spared so once, unless its holder extends it:
-        else a queue that is looked at seldom would never get back what a dead worker held.
+        the leases that ran out before that is not counted, once for each message and only as its first crash: a task
+        that kills the only worker looks like an outage each time. A lease is spared once, unless its holder extends
+        it: else a queue that is looked at seldom would never get back what a dead worker held.
 
         Repeated with the same `worker` and `call` it gives the same messages again, as far as they are still held
         under that lease. A `call` smaller than the worker's newest gives nothing: a late duplicate must not take

@@ -23,6 +23,7 @@ class Held:
     hold: str = ""  # of the workflow that it waits for
     attempts: Attempts = Attempts()
     crashes: int = 0
+    forgiven: bool = False  # a lease of it that ran out after an outage was not counted
     verdict: Verdict | None = None
     flagged: bool = False  # cancelled while leased
     token: str = ""  # of the lease that holds it

@@ -202,7 +202,9 @@ class Queue:
         for token in reversed(list(self.deadlines.take_due(now))):
             lease = self.leases.pop(token)
             for held in reversed(lease.messages.values()):
-                if not lease.spared:
+                if lease.spared and not held.forgiven and not held.crashes:
+                    held.forgiven = True
+                else:
                     held.crashes += 1
                 held.token = ""
                 self._go_back(held, Verdict.DEAD if held.crashes >= max_deliveries else None)

@@ -251,6 +251,32 @@ class OutageLaws(BrokerCase):
 
         assert names(queue.take(worker="w2")) == ["a"]
 
+    def test_a_message_is_forgiven_once(self, queue: DrivenQueue, clock: ManualClock) -> None:
+        """A task that kills the only worker looks like an outage each time; it must not do so for ever."""
+        queue.send("a")
+        found: list[tuple[int, Verdict | None]] = []
+        for _ in range(4):
+            delivery = queue.take_one(max_deliveries=2)
+            found.append((delivery.crashes, delivery.verdict))
+            clock.advance(LEASE * 3)
+            assert queue.take() == []
+            clock.advance(LEASE * 3)
+
+        assert found == [(0, None), (0, None), (1, None), (2, Verdict.DEAD)]
+
+    def test_an_outage_after_a_crash_forgives_nothing(self, queue: DrivenQueue, clock: ManualClock) -> None:
+        """What has crashed before is as likely the cause as the outage."""
+        queue.send("a")
+        queue.take_one()
+        queue.pass_time(LEASE + SECOND)
+        assert queue.take_one().crashes == 1
+
+        clock.advance(LEASE * 3)
+        assert queue.take() == []
+        clock.advance(LEASE * 3)
+
+        assert queue.take_one().crashes == 2
+
     def test_a_short_silence_is_no_outage(self, queue: DrivenQueue, clock: ManualClock) -> None:
         """Half of the lease and no more: idle workers look that often."""
         queue.send("a")

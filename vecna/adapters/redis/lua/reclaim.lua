@@ -38,8 +38,9 @@ local function reclaim(max_deliveries, limit)
         local spared = call('SREM', Q .. ':spared', token) == 1
         for priority, id in string.gmatch(call('HGET', Q .. ':held', token) or '', '(%d)(%S+)') do
             if holder(id) == token then
-                local crashes = spared and call('HGET', Q .. ':crashes', id) or not spared and call('HINCRBY', Q .. ':crashes', id, 1)
-                if set_verdict(id, tonumber(crashes or 0)) then
+                -- A first count of 0 forgives what an outage may have caused, once for each message.
+                local forgiven = spared and call('HSETNX', Q .. ':crashes', id, 0) == 1
+                if set_verdict(id, forgiven and 0 or call('HINCRBY', Q .. ':crashes', id, 1)) then
                     ending[#ending + 1] = id
                 else
                     heads[priority] = heads[priority] or {}
