@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 
 import attrs
 
-from vecna.app.conclusion import begun, end_of, uncaused
+from vecna.app.conclusion import begun, end_of, end_step, uncaused
 from vecna.app.delivery_failure import failed
 from vecna.app.delivery_values import Item, Launched, Parked, Wiring, with_options
 from vecna.app.launchers import LAUNCH, MOST_AT_ONCE, RESERVED, dated, occurrence_of, step_of
@@ -23,9 +23,10 @@ from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.decide import Canceled, Failed
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature, TaskNotRegistered
 from vecna.domain.message import Message
-from vecna.domain.plan import Plan, plan
+from vecna.domain.plan import Plan, Step, plan
 from vecna.domain.schedule import occurrence
 from vecna.domain.signature import Signature
+from vecna.domain.state import TaskState
 
 #: Seconds: how long a launcher is put back for at most when broker or backend cannot be reached.
 _LONGEST_PAUSE: Final = 60.0
@@ -145,30 +146,39 @@ class Launching:
         recorded = item.recorded
         reason = f"it was not launched: {recorded.error}"
         now = self._wiring.clock.now()
-        node = item.signature.position.node if item.signature.position else ""
-        leaves, first = self._leaves(item)
-        states = [end_of(uuid, name, recorded.state, reason, now, node) for uuid, name in leaves]
-        for signature in first:
-            states += uncaused(signature, set(), recorded, now)
+        states: list[TaskState] = []
+        step = self._step(item)
+        if step is not None:
+            end_step(self._wiring.backend, step, recorded.state, reason, now, childless=True)
+        for leaf in self._leaves(item):
+            states.append(end_of(leaf.uuid, leaf.name, recorded.state, reason, now, item.uuid))
+            states += uncaused(leaf, set(), recorded, now)
         for start in range(0, len(states), _PAGE):
             self._wiring.backend.put_states(states[start : start + _PAGE])
         for queue in self._wiring.broker.queues():
             while self._wiring.broker.unstage(queue, item.uuid, canceled=True):
                 pass
-        return tuple([state.task_uuid for state in states]) if item.signature.name == LAUNCH else ()
+        return tuple([state.task_uuid for state in states])
 
-    def _leaves(self, item: Item) -> tuple[Sequence[tuple[str, str]], Sequence[Signature[Any]]]:
-        """Ids and names of all tasks that it stands for, and those of them whose callbacks wait."""
+    def _step(self, item: Item) -> Step | None:
+        """The step of a chain that it stands for."""
+        if item.signature.name == LAUNCH:
+            return None
         try:
-            if item.signature.name == LAUNCH:
-                link = occurrence(*occurrence_of(item.signature))
-                signatures = [] if isinstance(link, Signature) else list(link.signatures())
-                return [(leaf.uuid, leaf.name) for leaf in signatures], signatures
             node, index, _ = step_of(item.signature)
         except Exception:  # noqa: BLE001  # unreadable, in whatever way: that was said when it was to be launched
-            return (), ()
-        step = self._wiring.backend.get_step(node, index)
-        return ((), ()) if step is None else (step.leaves, step.first)
+            return None
+        return self._wiring.backend.get_step(node, index)
+
+    def _leaves(self, item: Item) -> Sequence[Signature[Any]]:
+        """All tasks of the occurrence that it stands for."""
+        if item.signature.name != LAUNCH:
+            return ()
+        try:
+            link = occurrence(*occurrence_of(item.signature))
+        except Exception:  # noqa: BLE001  # unreadable, in whatever way: that was said when it was to be launched
+            return ()
+        return () if isinstance(link, Signature) else tuple(link.signatures())
 
 
 class _Engine:

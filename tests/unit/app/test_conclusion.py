@@ -250,6 +250,35 @@ def test_a_step_that_begins_with_many_is_launched(server):
     assert [arg.value for arg in launcher.args[2:]] == [5]
 
 
+@pytest.mark.parametrize("died_of", ["cancel", "crashes"])
+def test_a_step_that_is_not_launched_ends_whole(server, tasks, died_of):
+    """With the callbacks of tasks deep in it, and all that would have come after it."""
+    deep = one(on_success=note(), on_error=note())
+    first, last = one(), one()
+    link = Chain(first, Group([*[one() for _ in range(MOST_AT_ONCE)], Chain(one(), deep)]), last)
+    server.send_chain(link)
+    hand = Hand(server)
+    hand.once()
+    (launcher,) = [call for call in server.get_pending_tasks() if call.name == STEP]
+    if died_of == "cancel":
+        server.broker.cancel("vecna_tasks", [launcher.uuid])
+    else:
+        for _ in range(server.config.max_deliveries):
+            assert hand.deliveries.lease("vecna_tasks", 1).items
+            for _ in range(4):
+                server.clock.advance(2)
+                server.broker.extend("vecna_tasks", ["0:nobody:1"], server.clock.now() - server.clock.now())
+        hand = Hand(server)
+    Workers(server, Random(1)).run()
+
+    state = State.CANCELED if died_of == "cancel" else State.FAILURE
+    ends = {call.uuid: server.backend.get_state(call.uuid) for call in calls(link)}
+    assert ends.pop(first.uuid).is_success
+    assert {ends.pop(call.uuid).state for call in (*deep.on_success, *deep.on_error)} == {State.CANCELED}
+    assert {end.state for end in ends.values()} == {state}
+    assert [uuid for uuid, _ in tasks.runs] == [first.uuid]
+
+
 def test_what_reports_to_a_workflow_that_has_expired_is_alone(server):
     a, b = one(), one()
     told = Told(server, Chain(a, b))
