@@ -126,3 +126,23 @@ def test_a_worker_that_dies_anywhere_while_it_releases_a_workflow(server, workfl
     server.clock.advance(61 * MINUTE)
     assert server.backend.get_nodes([workflow.root]) == [None]
     assert server.backend.get_states(leaves) == [None] * len(leaves)
+
+
+def test_ends_of_a_long_workflow_do_not_hide_others(server):
+    """Thousands of its members have ended and must stay; what a dead worker has left behind them is found in time."""
+    members = [Signature("a") for _ in range(1_000)]
+    group = plan(Group(*members, Signature("last")))
+    server.backend.store_plan(group)
+    server.backend.commit_plan(group.root)
+    ended = [TaskState(task_uuid=each.uuid, state=State.SUCCESS, node=group.root) for each in members]
+    server.backend.put_states(ended)
+    server.clock.advance(1)
+    server.backend.put_states([TaskState(task_uuid="lost", state=State.SUCCESS)])
+    server.clock.advance(MINUTE)
+
+    for _ in range(200):
+        sweep_records(server)
+
+    server.clock.advance(61 * MINUTE)
+    assert server.backend.get_state("lost") is None
+    assert None not in server.backend.get_states([each.uuid for each in members])
