@@ -1,80 +1,53 @@
-"""Workflows of any shape come to what a plain recursive evaluation says, whoever dies on the way."""
+"""Workflows of any shape come to what a plain recursive evaluation says, whoever dies on the way.
+
+On memory here; `tests/contract` does the same on real servers.
+"""
 
 import datetime as dt
-from random import Random
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.app.workflow_outcomes import Tasks, Workers, calls, check_outcome, shape, workflows
+from tests.unit.app.workflow_outcomes import run, workflows
 from vecna.adapters import memory
 from vecna.adapters.clock import ManualClock
 from vecna.app.config import Config
-from vecna.app.sweeping import sweep_records
-from vecna.bootstrap import Server
+from vecna.ports.values import Adapters
 
-HOUR = dt.timedelta(hours=1)
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 checked = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
 @pytest.fixture
-def connected():
-    """Makes adapters, each time with a store of their own; and says what is in it of workflows."""
+def adapters() -> Iterator[Callable[[], Adapters]]:
+    """Makes adapters, each time with a store of their own; in the end the last has nothing in its store."""
+    made: list[Any] = []
 
-    def connect(clock):
-        return memory.connect("memory://", Config(broker="memory://"), clock)
+    def connect() -> Adapters:
+        made.append(memory.connect("memory://", Config(broker="memory://"), ManualClock(START)))
+        return made[-1]
 
-    return connect
-
-
-def left(server):
-    records, queues = server.backend._store, server.broker._store.by_name.values()
+    yield connect
+    records, queues = made[-1].backend._store, made[-1].broker._store.by_name.values()
     kinds = [records.by_id, records.ended_at, records.plans.nodes, records.plans.steps, records.plans.every]
-    return [kind for kind in (*kinds, *[queue.messages for queue in queues]) if kind]
-
-
-def send(server, link):
-    kind = type(link).__name__.lower()
-    return getattr(server, f"send_{kind}")(link)
-
-
-def run(connected, link, seed, cancels=(), deaths=()):
-    note(shape(link))
-    clock = ManualClock(dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
-    adapters = connected(clock)
-    ports = {"broker": adapters.broker, "backend": adapters.backend, "lock": adapters.lock, "clock": clock}
-    with Server(Config(broker="memory://", lease=5), **ports) as server:
-        tasks = Tasks(server)
-        handle = send(server, link)
-        every = sorted(call.uuid for call in calls(link))
-        canceled = {every[number % len(every)] for number in cancels}
-        for uuid in sorted(canceled):
-            assert server.cancel_delayed_task(uuid).canceled == (uuid,)
-        workers = Workers(server, Random(seed), deaths)
-        workers.run()
-        check_outcome(server, tasks, link, handle, canceled, died=workers.died)
-        for _ in range(3):
-            clock.advance(HOUR)
-            sweep_records(server)
-        clock.advance(HOUR)
-        server.backend.get_nodes(["x"])
-        server.backend.get_states(["x"])
-        assert left(server) == []
+    assert [kind for kind in (*kinds, *[queue.messages for queue in queues]) if kind] == []
 
 
 @checked
 @given(drawn=workflows, seed=st.integers(0, 99))
-def test_a_workflow_comes_to_what_it_should(connected, drawn, seed):
-    run(connected, drawn.link, seed)
+def test_a_workflow_comes_to_what_it_should(adapters, drawn, seed):
+    run(adapters(), drawn.link, seed)
 
 
 @checked
 @given(drawn=workflows, seed=st.integers(0, 99), cancels=st.lists(st.integers(0, 99), min_size=1, max_size=3))
-def test_a_workflow_of_which_a_part_was_cancelled_comes_to_what_it_should(connected, drawn, seed, cancels):
-    run(connected, drawn.link, seed, cancels)
+def test_a_workflow_of_which_a_part_was_cancelled_comes_to_what_it_should(adapters, drawn, seed, cancels):
+    run(adapters(), drawn.link, seed, cancels)
 
 
 @checked
@@ -84,5 +57,5 @@ def test_a_workflow_of_which_a_part_was_cancelled_comes_to_what_it_should(connec
     cancels=st.lists(st.integers(0, 99), max_size=1),
     deaths=st.lists(st.integers(0, 60), min_size=1, max_size=4),
 )
-def test_a_workflow_whose_workers_die_comes_to_what_it_should(connected, drawn, seed, cancels, deaths):
-    run(connected, drawn.link, seed, cancels, deaths)
+def test_a_workflow_whose_workers_die_comes_to_what_it_should(adapters, drawn, seed, cancels, deaths):
+    run(adapters(), drawn.link, seed, cancels, deaths)

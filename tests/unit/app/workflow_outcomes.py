@@ -12,19 +12,24 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import note
 from hypothesis import strategies as st
 
 from tests.unit.app.schedules.rig import Died, Fate, Hand
+from vecna.app.config import Config
 from vecna.app.context import TaskContext
 from vecna.app.sweeping import sweep_records, sweep_senders
 from vecna.bootstrap import Server
 from vecna.domain.errors import TaskCanceled, TaskFailed
+from vecna.domain.plan import plan
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
 from vecna.domain.workflow import Chain, Chord, Group, Link
+from vecna.ports.values import Adapters
 
 QUEUES = ("q1", "q2")
 SECOND = dt.timedelta(seconds=1)
+HOUR = dt.timedelta(hours=1)
 
 # -- tasks -------------------------------------------------------------------------------------------------------------
 
@@ -362,6 +367,40 @@ def _check_handle(handle: Any, link: Any, outcome: Gives | Wrong, evaluation: Ev
         handle.get()
     said = f"{caught.value} {getattr(caught.value, 'task_uuid', '')}"
     assert any(uuid in said for _, uuid in outcome.causes), said
+
+
+def run(adapters: Adapters, link: Any, seed: int, cancels: Sequence[int] = (), deaths: Sequence[int] = ()) -> Server:
+    """Send a workflow, cancel some of it, run all there is, and compare; until nothing of it is left.
+
+    Args:
+        adapters: of any kind, with a virtual clock.
+        link: what is sent.
+        seed: of the order in which things are done.
+        cancels: which of its tasks are cancelled first.
+        deaths: see `Workers`.
+    """
+    note(shape(link))
+    clock: Any = adapters.clock
+    ports: dict[str, Any] = {"broker": adapters.broker, "backend": adapters.backend, "lock": adapters.lock}
+    with Server(Config(broker="memory://", lease=5), **ports, clock=clock) as server:
+        tasks = Tasks(server)
+        handle = getattr(server, f"send_{type(link).__name__.lower()}")(link)
+        every = sorted(call.uuid for call in calls(link))
+        canceled = {every[number % len(every)] for number in cancels}
+        for uuid in sorted(canceled):
+            assert server.cancel_delayed_task(uuid).canceled == (uuid,)
+        workers = Workers(server, Random(seed), deaths)
+        workers.run()
+        check_outcome(server, tasks, link, handle, canceled, died=workers.died)
+        for _ in range(3):
+            clock.advance(HOUR)
+            sweep_records(server)
+        clock.advance(HOUR)
+        assert server.backend.get_states(every) == [None] * len(every)
+        assert server.backend.get_nodes([node.uuid for node in plan(link).nodes]) == [None] * len(plan(link).nodes)
+        assert server.backend.unreleased(dt.timedelta(0), 10) == []
+        assert server.backend.uncommitted(dt.timedelta(0), 10) == []
+        return server
 
 
 def shape(link: Link) -> str:
