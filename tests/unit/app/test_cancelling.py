@@ -4,10 +4,13 @@ import itertools
 from random import Random
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.unit.app.schedules.rig import Died, Fate, Hand, Mortal
-from tests.unit.app.workflow_outcomes import Tasks, Workers, calls
+from tests.unit.app.workflow_outcomes import Tasks, Workers, calls, workflows
 from vecna.adapters.clock import ManualClock
 from vecna.app import stopping
 from vecna.app.cancelling import Canceller
@@ -261,9 +264,10 @@ def check(server, tasks, workers, link, answer, held=()):
     assert set(after) <= set(answer.running), f"{set(after)} started after the cancel"
     assert max([before.count(uuid) + after.count(uuid) for uuid in {*before, *after}], default=0) <= 1
     states = {call.uuid: server.backend.get_state(call.uuid) for call in calls(link)}
-    assert all(each is not None and each.is_completed for each in states.values())
-    assert all(states[uuid].state is State.CANCELED for uuid in answer.canceled if uuid in states)
-    assert all(states[uuid].state is State.SUCCESS for uuid in answer.finished)
+    dropped = {call.uuid for call in calls(link) if not call.keep_result and states[call.uuid] is None}
+    assert all(each.is_completed for uuid, each in states.items() if uuid not in dropped)
+    assert all(states[uuid].is_canceled for uuid in answer.canceled if uuid in states and uuid not in dropped)
+    assert not any(states[uuid].is_canceled for uuid in answer.finished if uuid not in dropped)
     server.clock.advance(3601)
     for _ in range(2):
         sweep_records(server)
@@ -309,6 +313,27 @@ def test_a_cancel_and_busy_workers_agree(shape, how, seed):
         send(server, link)
         workers = Workers(server, chance)
         share = chance.choice([0.2, 0.5, 0.9])
+
+        def happen(_):
+            if chance.random() < share:
+                workers.once()
+
+        answer = cancel(how, link, canceller(server, happen))
+        check(server, tasks, workers, link, answer)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(drawn=workflows, seed=st.integers(0, 999), how=st.sampled_from(["code", "ids"]), turns=st.integers(0, 6))
+def test_a_cancel_of_anything_and_busy_workers_agree(drawn, seed, how, turns):
+    hypothesis.note(drawn)
+    with serving() as server:
+        chance = Random(seed)
+        tasks, link = Tasks(server), drawn.link.with_code("code")
+        send(server, link)
+        workers = Workers(server, chance)
+        for _ in range(turns):
+            workers.once()
+        share = chance.choice([0.1, 0.3, 0.9])
 
         def happen(_):
             if chance.random() < share:
