@@ -133,7 +133,8 @@ def test_a_worker_may_die_at_any_step(own_server: RedisServer, namespace: str) -
             while True:
                 outcomes = list(threads.map(one, [(at + i, moment) for i in range(AT_ONCE)]))
                 seen.update(where for _, where in outcomes)
-                if any(not where for _, where in outcomes):
+                # How calls are batched differs from run to run: the end is where none of several is reached.
+                if not any(where for _, where in outcomes):
                     break
                 at += AT_ONCE
                 assert at < MOST

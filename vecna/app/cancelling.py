@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from vecna.app.lookup import Lookup
+from vecna.app.relaying import carry_all
 from vecna.app.stopping import mark, unmark
 from vecna.domain.cancellation import Cancellation
 from vecna.domain.errors import BrokerUnavailable, InvalidSignature
@@ -99,8 +101,7 @@ class Canceller:
     def _round(self, code: str, known: Mapping[str, str], *, backwards: bool) -> Iterator[tuple[str, str]]:
         """One walk over all queues: what was not found before, and what has changed."""
         for queue in self._broker.queues():
-            while self._broker.relay(queue):
-                pass
+            carry_all(partial(self._broker.relay, queue))
         for queue in sorted(self._broker.queues(), reverse=backwards):
             cursor = ""
             while True:

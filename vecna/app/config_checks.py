@@ -18,6 +18,7 @@ from vecna.domain.ids import ALLOWED
 
 SHOWN: Final = 60  # characters of a wrong value that an error repeats
 NOT_SHOWN: Final = "(not shown)"  # instead of a URL that is not understood
+_REDIS: Final = frozenset(("redis", "rediss", "redis+socket"))
 _TRUE: Final = frozenset(("1", "true", "t", "yes", "y", "on"))
 _FALSE: Final = frozenset(("0", "false", "f", "no", "n", "off"))
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
@@ -198,6 +199,27 @@ class Url(Check):
             raise ConfigError(f"{key} has no scheme: write {self.wanted}")
         if any(character.isspace() or not character.isprintable() for character in value):
             raise ConfigError(f"{key} contains a space or control character: percent-encode it")
+        if scheme_of(value) in _REDIS:
+            self._check_redis(value, key)
+
+    @staticmethod
+    def _check_redis(url: str, key: str) -> None:
+        """What can be said without the adapter, so that it is said when the settings are read."""
+        place = url.partition("://")[2].rpartition("@")[2]
+        if "?" in place or "#" in place:
+            raise ConfigError(
+                f"{key}: a query (?...) is not understood; timeouts and the like are settings of redis=RedisConfig(...)"
+            )
+        hosts, _, path = place.partition("/")
+        is_socket = scheme_of(url) == "redis+socket"
+        if redact(url).endswith(NOT_SHOWN) or not (path if is_socket else all(hosts.split(","))):
+            raise ConfigError(
+                f"{key}: the URL is not understood, and not shown because there may be a password in it: write "
+                "redis://[[user:]password@]host[:port][/db], rediss://... or redis+socket:///path/to/file.sock"
+            )
+        for port in re.findall(r":([0-9]{1,5})(?=,|$)", hosts):
+            if not 0 < int(port) < 65536:
+                raise ConfigError(f"{key}: there is no port {port}: use 1 to 65535")
 
     def fits(self, value: object) -> bool:
         """A str that begins with a scheme."""

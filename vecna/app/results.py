@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, overload
 
 from typing_extensions import TypeVar
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", default=Any, covariant=True)
 D = TypeVar("D")
+#: Seconds: who waits longer has heard from the waiting room what is known of the task.
+_SHORT: Final = 2.0
 
 
 class Returning(Protocol):
@@ -152,7 +154,7 @@ class AsyncResult(Twinned, Generic[R]):
         self._not_inside_a_task()
         patience = None if timeout is None else to_duration(timeout, "timeout").total_seconds()
         started = self._source.clock.monotonic()
-        state = self._glance()
+        state = self._glance(started)
         if state is not None and state.is_completed:
             return self._value(state)
         if self._source.clock.virtual:
@@ -168,11 +170,10 @@ class AsyncResult(Twinned, Generic[R]):
         waiter = room.enter(self.uuid, tell, queue=self.queue, sure=self.signature is not None)
         try:
             left = None if patience is None else patience - (self._source.clock.monotonic() - started)
-            if not self._source.clock.wait(done, left):
-                raise self._late(patience or 0.0)
+            in_time = self._source.clock.wait(done, left)
         finally:
             room.leave(waiter)
-        return self._value(news[0])
+        return self._value(news[0] if in_time else self._at_last(patience or 0.0))
 
     async def get_async(self, timeout: dt.timedelta | float | None = None) -> R:  # noqa: ASYNC109  # the documented name
         """As `get`, without blocking the event loop; `await result` is the same without a timeout."""
@@ -181,7 +182,7 @@ class AsyncResult(Twinned, Generic[R]):
         self._not_inside_a_task()
         patience = None if timeout is None else to_duration(timeout, "timeout").total_seconds()
         if self._source.clock.virtual:
-            state = await self._pool.run(self._glance)
+            state = await self._pool.run(lambda: self._glance(self._source.clock.monotonic()))
             if state is not None and state.is_completed:
                 return self._value(state)
             raise self._unfinished(state)
@@ -197,7 +198,7 @@ class AsyncResult(Twinned, Generic[R]):
             async with asyncio.timeout(patience):
                 news = await future
         except TimeoutError:
-            raise self._late(patience or 0.0) from None
+            news = await self._pool.run(lambda: self._at_last(patience or 0.0))
         finally:
             room.leave(waiter)
         return self._value(news)
@@ -261,14 +262,24 @@ class AsyncResult(Twinned, Generic[R]):
         state = self._state()
         return self._value(state) if state.is_completed else default
 
-    def _glance(self) -> TaskState | None:
+    def _glance(self, started: float) -> TaskState | None:
         """What is recorded now. Who is going to wait does not mind that the backend is away for a moment."""
         try:
             return self._source.lookup.backend.get_state(self.uuid)
         except BrokerUnavailable:
-            if self._source.clock.virtual:
+            clock = self._source.clock
+            if clock.virtual or clock.monotonic() - started >= self._source.waiting_room.patience:
                 raise
             return None
+
+    def _at_last(self, patience: float) -> TaskState | None:
+        """The news after a wait that was too short to hear any: the end, or that nobody knows the task."""
+        state = None
+        if patience < _SHORT:
+            state = self._source.lookup.states([self.uuid], {self.uuid: self.queue})[0]
+        if patience < _SHORT and (state is None or state.is_completed):
+            return state
+        raise ResultTimeout(f"task {self._shown()} did not end within {patience:g} s; it goes on")
 
     def _value(self, news: News) -> R:
         if news is None:
@@ -307,9 +318,6 @@ class AsyncResult(Twinned, Generic[R]):
             f"task {self._shown()} is known to neither broker nor result backend: it was never sent, its result has "
             "expired (Config.results_expire_in), was forgotten, or was not kept (keep_result=False)"
         )
-
-    def _late(self, seconds: float) -> ResultTimeout:
-        return ResultTimeout(f"task {self._shown()} did not end within {seconds:g} s; it goes on")
 
     def _unfinished(self, state: TaskState | None) -> ResultTimeout:
         if state is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vecna.app.firing import Firer
+from vecna.app.relaying import carry_all
 from vecna.app.results import AsyncResult
 from vecna.app.schedule_draft import Draft
 from vecna.app.twins import Pool
@@ -117,8 +118,7 @@ class ScheduleBook:
             message, _ = firer.occurrence(record, due)
             if self._fire(record, message, due):
                 self._server.backend.put_states(leaf_records(link, message.uuid, self._server.clock))
-                while self._broker.relay_schedules():
-                    pass
+                carry_all(self._broker.relay_schedules)
                 return self._handle(link, message.queue)
         raise BrokerUnavailable(f"schedule {code} changes faster than an occurrence of it can be triggered")
 

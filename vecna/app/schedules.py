@@ -8,6 +8,7 @@ import attrs
 
 from vecna import log
 from vecna.app.cancelling import cancellation
+from vecna.app.relaying import carry_all
 from vecna.app.schedule_book import ScheduleBook, unknown
 from vecna.app.schedule_draft import drafted
 from vecna.app.schedule_handles import Schedule
@@ -286,8 +287,7 @@ class ScheduleServer(WorkflowServer):
         """Remove a schedule, and stop all that it has sent; whether it was there."""
         broker = self.broker
         removed = broker.remove_schedule(code)
-        while broker.relay_schedules():
-            pass
+        carry_all(broker.relay_schedules)
         canceller = self._canceller()
         found = canceller.code(code_of_occurrences(code))
         self._end(canceller.touched)

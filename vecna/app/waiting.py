@@ -23,6 +23,8 @@ _FIRST_REREAD: Final = 1.0
 _LAST_REREAD: Final = 5.0
 _REREAD_GROWTH: Final = 1.5
 _FIRST_BACKOFF: Final = 0.1
+_CROWD: Final = 3
+_MOMENT: Final = 0.001
 _LAST_BACKOFF: Final = 3.0
 
 #: What a waiter is told: the final state; None if nobody knows the id (any more); or why the waiting is over.
@@ -78,7 +80,14 @@ class WaitingRoom:
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
         self._lost_since: float | None = None
+        self._calling_since: float | None = None
+        self._crowding = 0  # rounds in a row that brought newcomers and no news
         self._backoff = _FIRST_BACKOFF
+
+    @property
+    def patience(self) -> float:
+        """For how many seconds the store may be out of reach before all who wait are told."""
+        return self._patience()
 
     def enter(self, uuid: str, tell: Callable[[News], None], *, queue: str = "", sure: bool = False) -> Waiter:
         """Wait for the end of a task.
@@ -159,10 +168,15 @@ class WaitingRoom:
             listener.close()
 
     def _round(self, listener: Listener, heard: Iterable[str]) -> Iterable[str]:
+        if self._crowding >= _CROWD:
+            # Thousands come one after the other: a moment's patience makes one read of what would be as many.
+            self._clock.wait(self._closing, _MOMENT)
+        self._calling_since = self._clock.monotonic()
         with self._lock:
             self._news.clear()
             new, self._new = self._new, {}
             ended = [self._awaited[uuid] for uuid in heard if uuid in self._awaited]
+        self._crowding = self._crowding + 1 if new and not ended else 0
         if new:
             listener.watch(list(new))
         self._read([*new.values(), *self._due()], ended)
@@ -170,7 +184,7 @@ class WaitingRoom:
             gone, self._gone = self._gone - self._awaited.keys(), set()
         if gone:
             listener.unwatch(list(gone))
-        timeout = self._until_due()
+        timeout, self._calling_since = self._until_due(), None
         if timeout is None:
             self._back()
             self._clock.wait(self._news)
@@ -231,7 +245,8 @@ class WaitingRoom:
     def _outage(self, exc: BrokerUnavailable) -> None:
         now = self._clock.monotonic()
         if self._lost_since is None:
-            self._lost_since = now
+            # A call that fails may have tried for long.
+            self._lost_since = now if self._calling_since is None else self._calling_since
             self._backoff = _FIRST_BACKOFF
             log.warning(f"the result backend cannot be reached, waiting for results stands still: {exc}")
         if now - self._lost_since >= self._patience():

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from vecna.app.config import Config
 from vecna.app.lookup import Lookup
-from vecna.app.twins import Pool, Twinned
+from vecna.app.twins import Pool, Twinned, blocking
 from vecna.app.waiting import WaitingRoom
 from vecna.ports.backend import Backend
 from vecna.ports.broker import Broker
@@ -110,6 +110,7 @@ class Wired(Twinned):
 
     # -- opening and closing ---------------------------------------------------------------------------------------
 
+    @blocking
     def close(self) -> None:
         """Close the connections and end the threads of this process. Who waits for a result gets `ResultTimeout`.
 

@@ -101,6 +101,7 @@ class GroupAsyncResult(WorkflowResult, Sequence[Any]):
         return None
 
     @property
+    @blocking
     def completed(self) -> int:
         """How many of its members have succeeded, of `len(group)`. Asks the store."""
         states = self._states(self.leaves())
