@@ -173,6 +173,8 @@ class WaitingRoom:
             self._clock.wait(self._closing, _MOMENT)
         self._calling_since = self._clock.monotonic()
         with self._lock:
+            if self._closing.is_set():
+                return ()  # what rang was the end: it must not be cleared away
             self._news.clear()
             new, self._new = self._new, {}
             ended = [self._awaited[uuid] for uuid in heard if uuid in self._awaited]

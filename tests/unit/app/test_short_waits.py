@@ -107,3 +107,13 @@ def test_relaying_ends_when_nothing_moves():
 def test_settings_refuse_a_redis_url_that_cannot_be_used(url):
     with pytest.raises(ConfigError, match="broker: "):
         Config(broker=url)
+
+
+def test_a_server_closes_at_once_though_its_waiters_have_just_come():
+    """The ringing that ends the waiting must not be taken for the one of a newcomer."""
+    clock = SystemClock()
+    began = clock.monotonic()
+    for _ in range(200):
+        with Server("memory://") as server, pytest.raises(UnknownTask):
+            server.result("nope").get(timeout=0)
+    assert clock.monotonic() - began < 10
