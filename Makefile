@@ -32,8 +32,8 @@ fix: $(STAMP) ## Format, and repair what ruff can repair by itself
 test: $(STAMP) ## Run all tests, on memory and on real Redis and Valkey servers (ARGS='-k name -x')
 	$(BIN)/pytest $(ARGS)
 
-unit: $(STAMP) ## Run the unit tests only
-	$(BIN)/pytest tests/unit $(ARGS)
+unit: $(STAMP) ## Run the fast unit tests only
+	$(BIN)/pytest tests/unit -m 'not slow' $(ARGS)
 
 contract: $(STAMP) ## Run the contract suites of all adapters on all servers
 	$(BIN)/pytest tests/contract $(ARGS)

@@ -15,6 +15,8 @@ from redis.retry import Retry
 from tests.conftest import SERVERS
 from tests.servers import RedisServer, ServerError, redis8_binary
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 ONCE = Retry(NoBackoff(), 0)
 
 

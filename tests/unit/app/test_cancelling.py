@@ -23,6 +23,8 @@ from vecna.domain.signature import Signature
 from vecna.domain.state import State
 from vecna.domain.workflow import Chain, Chord, Group
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 QUEUES = ("q1", "q2")
 
 

@@ -25,6 +25,8 @@ from vecna.domain.errors import InvalidArgument
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 T = TypeVar("T")
 
 

@@ -28,6 +28,8 @@ from vecna.domain.state import State, TaskState
 from vecna.ports.backend import Listener
 from vecna.ports.values import Place
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 
 @attrs.frozen
 class Money:

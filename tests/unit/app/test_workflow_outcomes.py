@@ -17,6 +17,8 @@ from vecna.adapters.clock import ManualClock
 from vecna.app.config import Config
 from vecna.ports.values import Adapters
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 checked = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -22,6 +22,8 @@ from vecna.domain.state import State
 from vecna.domain.workflow import Chain, Chord, Group
 from vecna.ports.values import Adapters
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 SETTINGS: dict[str, Any] = {"broker": "memory://", "lease": 5, "publish_timeout": 60, "results_expire_in": 3600}
 
 

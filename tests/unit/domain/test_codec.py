@@ -16,6 +16,8 @@ from vecna.domain.retry import Exponential, Fibonacci
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_COUNT, MAX_DEPTH
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 NOON = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 KEYS = (
     "UUID", "ID", "Name", "Args", "Kwargs", "Headers", "OnSuccess", "OnError", "Code", "GroupUUID", "GroupID",

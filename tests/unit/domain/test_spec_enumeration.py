@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from vecna.domain.spec import parse_spec
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 MINUTE = dt.timedelta(minutes=1)
 ANCHOR = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)  # five fields do not depend on it
 

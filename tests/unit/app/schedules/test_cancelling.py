@@ -11,6 +11,8 @@ from vecna.domain.signature import Signature
 from vecna.domain.state import State
 from vecna.domain.workflow import Chord, Group
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 FIRST = "c@1767229200000"  # the occurrence that is due an hour after the start
 
 

@@ -10,6 +10,8 @@ from vecna.domain.signature import Signature
 from vecna.domain.state import State
 from vecna.domain.workflow import Chain, Chord, Group, Link
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 
 def part(number: int, **fields) -> Signature:
     return Signature("part", [number], **fields)

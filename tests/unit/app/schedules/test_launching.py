@@ -18,6 +18,8 @@ from vecna.domain.state import State
 from vecna.domain.workflow import Chain, Chord, Group
 from vecna.ports.values import Standing
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 FIRST = "c@1767229200000"
 MANY = 3 * MOST_AT_ONCE + 7
 

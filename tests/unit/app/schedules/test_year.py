@@ -11,6 +11,8 @@ from tests.unit.domain.test_spec_enumeration import enumerated, walk
 from vecna.domain.signature import Signature
 from vecna.domain.workflow import Chord
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 DAYS: Final = 365
 FIELDS: Final = [
     ("30 2 * * *", "Europe/Berlin"),

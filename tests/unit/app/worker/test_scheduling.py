@@ -23,6 +23,8 @@ from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.schedule import template
 from vecna.domain.signature import Signature
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 PATIENCE = 20.0
 SECOND = dt.timedelta(seconds=1)
 

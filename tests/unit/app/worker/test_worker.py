@@ -18,6 +18,8 @@ from vecna.domain.signature import Signature
 from vecna.domain.state import State
 from vecna.ports.values import Standing
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 QUEUE = "vecna_tasks"
 PATIENCE = 20.0
 
