@@ -1,7 +1,7 @@
 """A worker that dies at one chosen call of its ports: `python -m tests.faults.crash_app`.
 
 The calls that carry deliveries from their lease to their last follow-up are counted as they come. The process ends
-without any clean-up right before or right after the chosen one; without a choice it works until nothing is left.
+without any clean-up right after the chosen one; if that is not reached, it works until nothing is left.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ STEPS = {
 }
 
 
-def counted(crash_at: int, moment: str) -> Callable[[str, Callable[..., Any]], Callable[..., Any]]:
-    """Wrap port methods so that the process dies at the `crash_at`-th call of any of them."""
+def counted(crash_at: int) -> Callable[[str, Callable[..., Any]], Callable[..., Any]]:
+    """Wrap port methods so that the process dies right after the `crash_at`-th call of any of them."""
     lock = threading.Lock()
     calls = 0
 
@@ -31,23 +31,13 @@ def counted(crash_at: int, moment: str) -> Callable[[str, Callable[..., Any]], C
         @functools.wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal calls
-            if name == "lease":
-                answer = method(*args, **kwargs)
-                if not answer.deliveries:
-                    return answer
-                with lock:
-                    calls += 1
-                    if calls == crash_at:
-                        die(name)
+            answer = method(*args, **kwargs)
+            if name == "lease" and not answer.deliveries:
                 return answer
             with lock:
                 calls += 1
-                mine = calls == crash_at
-            if mine and moment == "before":
-                die(name)
-            answer = method(*args, **kwargs)
-            if mine:
-                die(name)
+                if calls == crash_at:
+                    die(name)
             return answer
 
         return call
@@ -90,7 +80,7 @@ def main() -> None:
             control.rpush(f"control:{server.config.namespace}:ran", name)
 
         register(server, ran)
-        wrap = counted(int(os.environ["CRASH_AT"]), os.environ["CRASH_MOMENT"])
+        wrap = counted(int(os.environ["CRASH_AT"]))
         for port, names in STEPS.items():
             target = getattr(server, port)
             for name in names:
