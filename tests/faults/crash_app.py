@@ -1,7 +1,7 @@
 """A worker that dies at one chosen call of its ports: `python -m tests.faults.crash_app`.
 
-The calls that carry deliveries from their lease to their last follow-up are counted as they come. The process ends
-without any clean-up right after the chosen one; if that is not reached, it works until nothing is left.
+The calls that carry deliveries from their lease to their last follow-up are counted by method. The process ends without
+any clean-up right after the chosen one; if that is not reached, it works until nothing is left.
 """
 
 import contextlib
@@ -22,21 +22,21 @@ STEPS = {
 }
 
 
-def counted(crash_at: int) -> Callable[[str, Callable[..., Any]], Callable[..., Any]]:
-    """Wrap port methods so that the process dies right after the `crash_at`-th call of any of them."""
+def dies_at(method: str, nth: int) -> Callable[[str, Callable[..., Any]], Callable[..., Any]]:
+    """Wrap port methods so that the process dies right after the `nth` call of `method`."""
     lock = threading.Lock()
     calls = 0
 
-    def wrap(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
+    def wrap(name: str, method_itself: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method_itself)
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal calls
-            answer = method(*args, **kwargs)
-            if name == "lease" and not answer.deliveries:
+            answer = method_itself(*args, **kwargs)
+            if name != method or (name == "lease" and not answer.deliveries):
                 return answer
             with lock:
                 calls += 1
-                if calls == crash_at:
+                if calls == nth:
                     die(name)
             return answer
 
@@ -80,7 +80,7 @@ def main() -> None:
             control.rpush(f"control:{server.config.namespace}:ran", name)
 
         register(server, ran)
-        wrap = counted(int(os.environ["CRASH_AT"]))
+        wrap = dies_at(os.environ["CRASH_METHOD"], int(os.environ["CRASH_NTH"]))
         for port, names in STEPS.items():
             target = getattr(server, port)
             for name in names:

@@ -1,7 +1,7 @@
 """A worker process dies at every single step between lease and last follow-up; another one completes the work.
 
-The steps are not listed by hand: they are the port calls that the process makes, one after the other, until a run comes
-to its end without having reached the chosen one. So none can be forgotten.
+The steps are all calls of the port methods on that way: the first of each, the second, and so on, until a run comes to
+its end without having reached the chosen one. So none can be forgotten.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.crash_app import register
+from tests.faults.crash_app import STEPS, register
 from tests.servers import RedisServer
 from vecna import Chain, Chord, Config, Group, Server, Signature, State, TaskFailed
 
@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 60  # seconds
 #: Short, since what the dead worker held is there again after it; heartbeats come often enough for a busy machine.
 LEASE, HEARTBEAT = 1.5, 0.3
-#: More calls than any run makes.
-MOST = 400
+#: More calls of one method than any run makes.
+MOST = 60
 AT_ONCE = 8
 
 
@@ -58,11 +58,11 @@ class Run:
     def _ran(self, name: str) -> None:
         self.local.append(name)
 
-    def crash(self, at: int) -> str:
-        """Run the worker that dies; where it died, "" if it came to its end."""
+    def crash(self, method: str, nth: int) -> bool:
+        """Run the worker that dies; whether it came that far."""
         names = {"broker": self.url, "namespace": self.namespace, "lease": LEASE, "heartbeat": HEARTBEAT}
         environment = {f"VECNA_{name.upper()}": str(value) for name, value in names.items()}
-        more = {"CRASH_AT": str(at), "AWAIT": ",".join(self.awaited)}
+        more = {"CRASH_METHOD": method, "CRASH_NTH": str(nth), "AWAIT": ",".join(self.awaited)}
         run = subprocess.run(
             [sys.executable, "-m", "tests.faults.crash_app"],
             cwd=ROOT,
@@ -73,8 +73,8 @@ class Run:
             check=False,
         )
         last = run.stdout.splitlines()[-1] if run.stdout else ""
-        assert last == "done" or last.startswith("died at "), (run.stdout, run.stderr)
-        return "" if last == "done" else last.removeprefix("died at ")
+        assert last in {"done", f"died at {method}"}, (run.stdout, run.stderr)
+        return last != "done"
 
     def complete(self, before: list[str]) -> None:
         """Let another worker finish, and see that everything happened, and nothing twice."""
@@ -117,26 +117,27 @@ def own_server() -> Iterator[RedisServer]:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_worker_may_die_at_any_step(own_server: RedisServer, namespace: str) -> None:
-    def one(at: int) -> str:
-        run = Run(own_server.url, f"{namespace}-{at}")
+    def one(method: str, nth: int) -> bool:
+        run = Run(own_server.url, f"{namespace}-{method}-{nth}")
         with run.server, own_server.client(decode_responses=True) as client:
-            where = run.crash(at)
+            reached = run.crash(method, nth)
             ran = client.lrange(f"control:{run.namespace}:ran", 0, -1)
             run.complete(list(map(str, ran)))
-        return where
+        return reached
+
+    def each(method: str) -> int:
+        """How often a worker could die at this method: calls are batched as they come, so one more is tried."""
+        died = 0
+        for nth in range(1, MOST):
+            if one(method, nth):
+                died = nth
+            elif nth > died + 1:
+                return died
+        raise AssertionError(f"no end of calls of {method}")
 
     # To die before a call leaves the same behind as to die after the one before it, so one of the two is enough.
-    seen: set[str] = set()
-    at = 1
+    methods = [name for names in STEPS.values() for name in names]
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        while True:
-            outcomes = list(threads.map(one, range(at, at + AT_ONCE)))
-            seen.update(outcomes)
-            # How calls are batched differs from run to run: the end is where none of several is reached.
-            if not any(outcomes):
-                break
-            at += AT_ONCE
-            assert at < MOST
+        deaths = dict(zip(methods, threads.map(each, methods), strict=True))
     # The scenario leads through every step there is.
-    assert seen >= {"lease", "get_states", "put_states", "report", "get_step", "settle", "relay", "release"}
-    assert seen >= {"get_tasks", "release_plan"}
+    assert all(deaths.values()), deaths
