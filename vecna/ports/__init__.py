@@ -1,5 +1,15 @@
-"""What the domain needs from outside. Authors of adapters implement `Broker`, `Backend`, `Lock` and `Clock`."""
+"""What the domain needs from outside. Authors of adapters implement `Broker`, `Backend`, `Lock` and `Clock`.
 
+Here is all that an adapter needs: the ports, the values that they take and give back, and `rules`, what every adapter
+decides in the same way.
+"""
+
+from vecna.domain.decide import Attempts
+from vecna.domain.ids import check_id
+from vecna.domain.message import Message
+from vecna.domain.plan import Node, Plan, Step
+from vecna.domain.schedule import ScheduleRecord
+from vecna.ports import rules
 from vecna.ports.backend import Backend, Listener, States, Waiting
 from vecna.ports.broker import Broker, Cancelling, Inspection, Queueing, Waiter, Wakeup
 from vecna.ports.clock import Clock
@@ -26,6 +36,7 @@ from vecna.ports.values import (
 __all__ = [
     "Adapters",
     "Answer",
+    "Attempts",
     "Backend",
     "Broker",
     "Canceling",
@@ -45,22 +56,29 @@ __all__ = [
     "Lease",
     "Listener",
     "Lock",
+    "Message",
+    "Node",
     "NodeState",
     "NodeStatus",
     "Place",
+    "Plan",
     "Plans",
     "QueueCounts",
     "Queueing",
     "Report",
     "Reported",
+    "ScheduleRecord",
     "Schedules",
     "SettleAs",
     "Settlement",
     "Staging",
     "Standing",
     "States",
+    "Step",
     "Verdict",
     "Waiter",
     "Waiting",
     "Wakeup",
+    "check_id",
+    "rules",
 ]

@@ -10,17 +10,6 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-#: The last instant there is, for durations that lead beyond it.
-NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
-
-
-def after(now: dt.datetime, duration: dt.timedelta) -> dt.datetime:
-    """`duration` from `now`, or the last instant there is."""
-    try:
-        return now + duration
-    except OverflowError:
-        return NEVER
-
 
 class Agenda(Generic[K]):
     """Each key has one instant; the earliest comes first, and of equal ones the one of smaller `rank`.

@@ -7,12 +7,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from vecna.adapters.memory.agenda import Agenda, after
+from vecna.adapters.memory.agenda import Agenda
 from vecna.adapters.memory.plans import MemoryPlans, PlanStore
-from vecna.domain.ids import check_id
 from vecna.domain.state import TaskState
 from vecna.ports.backend import Backend, Listener
 from vecna.ports.clock import Clock
+from vecna.ports.rules import after, check_ids
 
 
 class Records:
@@ -87,8 +87,7 @@ class MemoryBackend(MemoryPlans, Backend):
 
     def put_states(self, states: Sequence[TaskState]) -> list[TaskState]:
         """See `vecna.ports.States`."""
-        for state in states:
-            check_id(state.task_uuid, "task id")
+        check_ids([state.task_uuid for state in states], "task id")
         with self._store.lock:
             now = self._clock.now()
             self._store.expire(now)
@@ -100,14 +99,14 @@ class MemoryBackend(MemoryPlans, Backend):
 
     def get_states(self, uuids: Sequence[str]) -> list[TaskState | None]:
         """See `vecna.ports.States`."""
-        _check_ids(uuids)
+        check_ids(uuids, "task id")
         with self._store.lock:
             self._store.expire(self._clock.now())
             return [self._store.read(uuid) for uuid in uuids]
 
     def release(self, uuids: Sequence[str], keep: dt.timedelta) -> None:
         """See `vecna.ports.States`."""
-        _check_ids(uuids)
+        check_ids(uuids, "task id")
         with self._store.lock:
             now = self._clock.now()
             self._store.expire(now)
@@ -116,7 +115,7 @@ class MemoryBackend(MemoryPlans, Backend):
 
     def forget(self, uuids: Sequence[str]) -> None:
         """See `vecna.ports.States`."""
-        _check_ids(uuids)
+        check_ids(uuids, "task id")
         with self._store.lock:
             for uuid in uuids:
                 self._store.forget(uuid)
@@ -158,7 +157,7 @@ class MemoryListener(Listener):
 
     def watch(self, uuids: Sequence[str]) -> None:
         """See `vecna.ports.Listener`."""
-        _check_ids(uuids)
+        check_ids(uuids, "task id")
         with self._store.lock:
             if not self._closed:
                 self._watched.update(uuids)
@@ -167,7 +166,7 @@ class MemoryListener(Listener):
 
     def unwatch(self, uuids: Sequence[str]) -> None:
         """See `vecna.ports.Listener`."""
-        _check_ids(uuids)
+        check_ids(uuids, "task id")
         with self._store.lock:
             self._unwatch(uuids)
 
@@ -200,8 +199,3 @@ class MemoryListener(Listener):
             self._closed = True
             self._unwatch(list(self._watched))
             self._news.set()
-
-
-def _check_ids(uuids: Sequence[str]) -> None:
-    for uuid in uuids:
-        check_id(uuid, "task id")

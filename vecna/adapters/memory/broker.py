@@ -10,7 +10,7 @@ from typing import TypeVar
 from vecna.adapters.memory.held import Held
 from vecna.adapters.memory.queue import Queue, Queues
 from vecna.adapters.memory.schedules import MemorySchedules
-from vecna.adapters.memory.staging import MemoryStaging, check_message
+from vecna.adapters.memory.staging import MemoryStaging
 from vecna.adapters.memory.waiter import MemoryWaiter
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.ids import check_id
@@ -18,6 +18,7 @@ from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.ports.broker import Broker, Waiter
 from vecna.ports.clock import Clock
+from vecna.ports.rules import check_ids, check_messages
 from vecna.ports.values import (
     Answer,
     Canceling,
@@ -54,8 +55,7 @@ class MemoryBroker(MemoryStaging, MemorySchedules, Broker):
 
     def enqueue(self, messages: Sequence[Message]) -> list[bool]:
         """See `vecna.ports.Queueing`."""
-        for message in messages:
-            check_message(message)
+        check_messages(messages)
         with self._lock:
             now = self._clock.now()
             return self._enqueue([(message, now) for message in messages], now)
@@ -113,8 +113,7 @@ class MemoryBroker(MemoryStaging, MemorySchedules, Broker):
         check_id(queue, "queue name")
         for settlement in settlements:
             check_id(settlement.uuid, "task id")
-            for message in settlement.follow_ups:
-                check_message(message)
+            check_messages(settlement.follow_ups)
         with self._lock:
             found, now = self._store.queue(queue), self._clock.now()
             found.touch(now)
@@ -209,10 +208,8 @@ class MemoryBroker(MemoryStaging, MemorySchedules, Broker):
 
     def locate(self, uuids: Sequence[str], queues: Sequence[str] | None = None) -> list[Place | None]:
         """See `vecna.ports.Inspection`."""
-        for uuid in uuids:
-            check_id(uuid, "task id")
-        for name in queues or ():
-            check_id(name, "queue name")
+        check_ids(uuids, "task id")
+        check_ids(queues or (), "queue name")
         with self._lock:
             names = sorted(self._store.by_name) if queues is None else queues
             searched = [queue for name in names if (queue := self._store.by_name.get(name)) is not None]
@@ -223,8 +220,7 @@ class MemoryBroker(MemoryStaging, MemorySchedules, Broker):
     def cancel(self, queue: str, uuids: Sequence[str]) -> list[Canceling]:
         """See `vecna.ports.Cancelling`."""
         check_id(queue, "queue name")
-        for uuid in uuids:
-            check_id(uuid, "task id")
+        check_ids(uuids, "task id")
         with self._lock:
             found = self._store.queue(queue)
             answers = [found.cancel(uuid) for uuid in uuids]

@@ -6,10 +6,11 @@ import datetime as dt
 import itertools
 import threading
 
-from vecna.adapters.memory.agenda import Agenda, after
+from vecna.adapters.memory.agenda import Agenda
 from vecna.domain.ids import check_id
 from vecna.ports.clock import Clock
 from vecna.ports.lock import Grant, Lock
+from vecna.ports.rules import after
 
 
 class Grants:

@@ -9,66 +9,30 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from vecna.adapters.memory.agenda import Agenda, after
+from vecna.adapters.memory.agenda import Agenda
 from vecna.domain.ids import check_id
-from vecna.domain.plan import Node, Plan, Step
+from vecna.domain.plan import Plan, Step
 from vecna.domain.signature import Signature
 from vecna.ports.clock import Clock
 from vecna.ports.plans import Following, NodeState, NodeStatus, Plans, Report, Reported
+from vecna.ports.rules import after, check_ids, reported
 
 
 @attrs.define(eq=False)
 class _Kept:
     """A node as it is kept."""
 
-    node: Node
-    created_at: dt.datetime
-    status: NodeStatus = NodeStatus.OPEN
-    committed: bool = False
-    counted: set[int] = attrs.field(factory=set)  # members that have reported; the counter of a chain is `reached`
-    reached: int = 0  # a chain's first step that has not succeeded
+    state: NodeState
+    counted: set[int] = attrs.field(factory=set)  # members of a group that have succeeded
     ended_by: int | None = None  # the member or step whose report ended it
-    canceled: bool = False
-    reason: str = ""
-
-    @property
-    def done(self) -> int:
-        return self.reached if self.node.is_chain else len(self.counted)
-
-    def state(self) -> NodeState:
-        return NodeState(self.node, self.status, self.done, self.committed, self.created_at, self.canceled, self.reason)
 
     def report(self, report: Report) -> Following:
-        """What a report of a member or step leads to."""
-        if self.status is NodeStatus.FAILED:
-            mine = not report.succeeded and self.ended_by == report.index
-            return Following.FAIL if mine else Following.CLOSED
-        if not report.succeeded:
-            return self._fail(report)
-        return self._advance(report) if self.node.is_chain else self._count(report)
-
-    def _fail(self, report: Report) -> Following:
-        if self.status is NodeStatus.COMPLETE or (not self.node.is_chain and report.index in self.counted):
-            return Following.CLOSED
-        self.status, self.ended_by = NodeStatus.FAILED, report.index
-        self.canceled, self.reason = report.canceled, report.reason
-        return Following.FAIL
-
-    def _count(self, report: Report) -> Following:
-        if report.index < self.node.size:
+        """Take note of a report of a member or step; what it leads to."""
+        done, counted = self.state.done, report.index in self.counted
+        following, self.state, self.ended_by = reported(self.state, report, counted=counted, ended_by=self.ended_by)
+        if self.state.done > done and not self.state.node.is_chain:
             self.counted.add(report.index)
-        if self.status is NodeStatus.OPEN:
-            if len(self.counted) < self.node.size:
-                return Following.NOTHING
-            self.status, self.ended_by = NodeStatus.COMPLETE, report.index
-        return Following.COMPLETE if self.ended_by == report.index else Following.CLOSED
-
-    def _advance(self, report: Report) -> Following:
-        self.reached = max(self.reached, min(report.index + 1, self.node.size))
-        if report.index + 1 < self.node.size:
-            return Following.ADVANCE
-        self.status = NodeStatus.COMPLETE
-        return Following.COMPLETE
+        return following
 
 
 @attrs.frozen
@@ -96,7 +60,7 @@ class PlanStore:
         for uuid in self.members.pop(root, ()):
             kept = self.nodes.pop(uuid)
             self.results.pop(uuid, None)
-            for index in range(kept.node.size if kept.node.is_chain else 0):
+            for index in range(kept.state.node.size if kept.state.node.is_chain else 0):
                 self.steps.pop((uuid, index), None)
         self.every.pop(root, None)
         self.uncommitted.pop(root, None)
@@ -124,8 +88,7 @@ class MemoryPlans(Plans):
 
     def store_plan(self, plan: Plan) -> None:
         """See `vecna.ports.Plans`."""
-        for node in plan.nodes:
-            check_id(node.uuid, "group or chain id")
+        check_ids([node.uuid for node in plan.nodes], "group or chain id")
         plans = self._plans
         with plans.lock:
             now = self._plan_clock.now()
@@ -137,7 +100,7 @@ class MemoryPlans(Plans):
             members = plans.members.setdefault(plan.root, [])
             for node in plan.nodes:
                 if node.uuid not in plans.nodes:
-                    plans.nodes[node.uuid] = _Kept(node, now)
+                    plans.nodes[node.uuid] = _Kept(NodeState(node, NodeStatus.OPEN, 0, False, now))
                     members.append(node.uuid)
             for step in plan.steps:
                 kept = _KeptStep(tuple([each.to_json() for each in step.first]), step.leaves, step.takes)
@@ -154,9 +117,9 @@ class MemoryPlans(Plans):
         with self._plans.lock:
             self._plans.expire(self._plan_clock.now())
             kept = self._plans.nodes.get(root)
-            if kept is None or (kept.status is NodeStatus.FAILED and not kept.committed):
+            if kept is None or (kept.state.status is NodeStatus.FAILED and not kept.state.committed):
                 return False
-            kept.committed = True
+            kept.state = attrs.evolve(kept.state, committed=True)
             self._plans.uncommitted.pop(root, None)
             return True
 
@@ -174,17 +137,15 @@ class MemoryPlans(Plans):
 
     def get_nodes(self, uuids: Sequence[str]) -> list[NodeState | None]:
         """See `vecna.ports.Plans`."""
-        for uuid in uuids:
-            check_id(uuid, "group or chain id")
+        check_ids(uuids, "group or chain id")
         with self._plans.lock:
             self._plans.expire(self._plan_clock.now())
             found = [self._plans.nodes.get(uuid) for uuid in uuids]
-            return [None if kept is None else kept.state() for kept in found]
+            return [None if kept is None else kept.state for kept in found]
 
     def report(self, reports: Sequence[Report]) -> list[Reported]:
         """See `vecna.ports.Plans`."""
-        for report in reports:
-            check_id(report.node, "group or chain id")
+        check_ids([report.node for report in reports], "group or chain id")
         answers: list[Reported] = []
         ended: list[str] = []
         with self._plans.lock:
@@ -194,9 +155,9 @@ class MemoryPlans(Plans):
                 if kept is None:
                     answers.append(Reported(Following.CLOSED, None))
                     continue
-                was_open = kept.status is NodeStatus.OPEN
-                answers.append(Reported(kept.report(report), kept.node))
-                if was_open and kept.status is not NodeStatus.OPEN:
+                was_open = kept.state.status is NodeStatus.OPEN
+                answers.append(Reported(kept.report(report), kept.state.node))
+                if was_open and kept.state.status is not NodeStatus.OPEN:
                     ended.append(report.node)
         if ended:
             self._tell(ended)

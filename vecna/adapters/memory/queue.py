@@ -11,11 +11,12 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 
-from vecna.adapters.memory.agenda import Agenda, after
+from vecna.adapters.memory.agenda import Agenda
 from vecna.adapters.memory.bell import Bell
 from vecna.adapters.memory.held import Call, Held, HeldLease, Hold
 from vecna.adapters.memory.schedule_store import ScheduleStore
 from vecna.domain.message import Message
+from vecna.ports.rules import after, answer_to, due_at, is_forgiven, verdict_after_lease
 from vecna.ports.values import (
     Answer,
     Canceling,
@@ -70,10 +71,8 @@ class Queue:
         self.known = True
         if message.uuid in self.messages:
             return False
-        accepted, due = since or now, message.due
-        if message.delay is not None:
-            counted = after(accepted, message.delay)
-            due = counted if due is None else max(due, counted)
+        accepted = since or now
+        due = due_at(message, accepted)
         held = Held(message, accepted, due)
         self.messages[message.uuid] = held
         if message.code:
@@ -202,16 +201,16 @@ class Queue:
         for token in reversed(list(self.deadlines.take_due(now))):
             lease = self.leases.pop(token)
             for held in reversed(lease.messages.values()):
-                if lease.spared and not held.forgiven and not held.crashes:
+                if is_forgiven(spared=lease.spared, forgiven=held.forgiven, crashes=held.crashes):
                     held.forgiven = True
                 else:
                     held.crashes += 1
                 held.token = ""
-                self._go_back(held, Verdict.DEAD if held.crashes >= max_deliveries else None)
+                is_dead = held.crashes >= max_deliveries
+                self._go_back(held, verdict_after_lease(held.verdict, flagged=held.flagged, is_dead=is_dead))
 
-    def _go_back(self, held: Held, verdict: Verdict | None = None) -> None:
+    def _go_back(self, held: Held, verdict: Verdict | None) -> None:
         """From a lease back to the head, to be run again or to be ended."""
-        verdict = held.verdict or (Verdict.CANCELED if held.flagged else verdict)
         if verdict is None:
             self._to_pending(held, head=True)
         else:
@@ -278,16 +277,12 @@ class Queue:
         held = self.messages.get(settlement.uuid)
         if held is None:
             return Answer.GONE
-        if held.token != settlement.token or not settlement.token:
-            done_before = held.settled == (settlement.token, settlement.settle)
-            return Answer.ALREADY if done_before else Answer.LOST
-        if held.flagged and settlement.follow_ups:
-            return Answer.FLAGGED
-        return Answer.OK
+        return answer_to(settlement, token=held.token, settled=held.settled, flagged=held.flagged)
 
     def settle(self, settlement: Settlement, now: dt.datetime, dead_letter_limit: int) -> None:
         """End the lease on a message, for which `check` has said OK."""
         held = self._drop_lease(settlement)
+        verdict = verdict_after_lease(held.verdict, flagged=held.flagged, settle=settlement.settle)
         match settlement.settle:
             case SettleAs.DONE:
                 self.drop(held)
@@ -299,12 +294,12 @@ class Queue:
                     self.drop(self.dead.popitem(last=False)[1])
             case SettleAs.RETRY:
                 held.attempts = settlement.attempts
-                if held.flagged or held.verdict:
-                    self._to_ending(held, Verdict.CANCELED)
+                if verdict is not None:
+                    self._to_ending(held, verdict)
                 else:
                     self._wait_until(held, after(now, settlement.delay), now)
             case SettleAs.RETURN:
-                self._go_back(held)
+                self._go_back(held, verdict)
 
     def _drop_lease(self, settlement: Settlement) -> Held:
         lease = self.leases[settlement.token]

@@ -6,11 +6,10 @@ import datetime as dt
 from collections import OrderedDict, deque
 from typing import Final
 
-import attrs
-
 from vecna.adapters.memory.agenda import Agenda
 from vecna.domain.message import Message
 from vecna.domain.schedule import ScheduleRecord
+from vecna.ports.rules import registered
 
 #: How long a removal is remembered, and how many at most: no call that is under way is that old.
 _MEMORY_OF_REMOVALS: Final = dt.timedelta(days=1)
@@ -38,13 +37,8 @@ class ScheduleStore:
         """Store a schedule as `Schedules.put_schedule` says."""
         self._drop_removals_ahead(now)
         removed_at, version = self.removed.get(record.code, (None, 0))
-        if began_at is not None and removed_at is not None and removed_at >= began_at:
-            return None
-        stands = self.read(record.code)
-        if stands is not None:
-            return self.write(stands.replaced_by(record))
-        # Versions go on over a removal: a firing that was decided before it must not hit what came after.
-        return self.write(attrs.evolve(record, version=max(record.version, version + 1)))
+        stands = registered(self.read(record.code), record, began_at, removed_at, version)
+        return None if stands is None else self.write(stands)
 
     def write(self, record: ScheduleRecord) -> ScheduleRecord:
         """Store a schedule in place of what stands under its code."""

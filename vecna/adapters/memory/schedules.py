@@ -6,14 +6,12 @@ import datetime as dt
 import itertools
 from collections.abc import Sequence
 
-import attrs
-
 from vecna.adapters.memory.queue import Queues
-from vecna.adapters.memory.staging import check_message
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.schedule import ScheduleRecord
 from vecna.ports.clock import Clock
+from vecna.ports.rules import check_ids, check_messages, fired, paused_as
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 
 
@@ -40,8 +38,7 @@ class MemorySchedules(Schedules):
 
     def get_schedules(self, codes: Sequence[str]) -> list[ScheduleRecord | None]:
         """See `vecna.ports.Schedules`."""
-        for code in codes:
-            check_id(code, "code")
+        check_ids(codes, "code")
         with self._queues.lock:
             return [self._schedules.read(code) for code in codes]
 
@@ -74,8 +71,7 @@ class MemorySchedules(Schedules):
             check_id(call.code, "code")
             if call.uuid:
                 check_id(call.uuid, "task id")
-            for message in call.messages:
-                check_message(message)
+            check_messages(call.messages)
         with self._queues.lock:
             now = self._schedule_clock.now()
             return [self._fire(call, now) for call in calls]
@@ -83,26 +79,13 @@ class MemorySchedules(Schedules):
     def _fire(self, call: FireCall, now: dt.datetime) -> Fired:
         kept = self._schedules
         record = kept.read(call.code)
-        if record is None or (record.version, record.next_fire_at) != (call.version, call.due):
-            return Fired.LOST
-        if record.paused and call.following != call.due:
-            return Fired.LOST
-        if call.following is not None and call.following <= now and not call.may_be_past:
-            return Fired.STALE
-        if call.following == call.due and call.uuid and call.uuid == record.last_uuid:
-            return Fired.FIRED  # the same call again: an extra occurrence leaves the due time as it is
-        if call.following is None:
+        answer, stands = fired(record, call, now)
+        if answer is not Fired.FIRED or stands is record:
+            return answer
+        if stands is None:
             kept.remove(call.code, now)
         else:
-            kept.write(
-                attrs.evolve(
-                    record,
-                    next_fire_at=call.following,
-                    last_fire_at=call.occurred_at or record.last_fire_at,
-                    last_uuid=call.uuid or record.last_uuid,
-                    skipped=record.skipped + call.skipped,
-                )
-            )
+            kept.write(stands)
         kept.outbox.extend((message, now) for message in call.messages)
         return Fired.FIRED
 
@@ -111,12 +94,10 @@ class MemorySchedules(Schedules):
         check_id(code, "code")
         with self._queues.lock:
             record = self._schedules.read(code)
-            if record is None or record.paused == paused:
-                return record
-            due = record.next_fire_at
-            if not paused and following is not None:
-                due = max(due, following)  # what was due before may have been fired
-            return self._schedules.write(attrs.evolve(record, paused=paused, next_fire_at=due))
+            if record is None:
+                return None
+            stands = paused_as(record, paused, following)
+            return record if stands is record else self._schedules.write(stands)
 
     def remove_schedule(self, code: str) -> bool:
         """See `vecna.ports.Schedules`."""

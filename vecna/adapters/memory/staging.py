@@ -6,28 +6,14 @@ import datetime as dt
 from collections.abc import Sequence
 
 from vecna.adapters.memory.queue import Queue, Queues
-from vecna.domain.errors import InvalidArgument
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.ports.clock import Clock
+from vecna.ports.rules import check_messages
 from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 from vecna.ports.values import Canceling
 
 _PAGE = 500
-
-
-def check_message(message: Message) -> None:
-    """Refuse a message whose names are not allowed.
-
-    Raises:
-        InvalidArgument: they are not.
-    """
-    check_id(message.uuid, "task id")
-    check_id(message.queue, "queue name")
-    if message.code:
-        check_id(message.code, "code")
-    if not 0 <= message.priority <= 9:
-        raise InvalidArgument(f"priority {message.priority} of task {message.uuid} is not allowed: use 0 to 9")
 
 
 class MemoryStaging(Staging, CodeCancelling):
@@ -46,8 +32,7 @@ class MemoryStaging(Staging, CodeCancelling):
     def stage(self, hold: str, messages: Sequence[Message]) -> list[bool]:
         """See `vecna.ports.Staging`."""
         check_id(hold, "hold")
-        for message in messages:
-            check_message(message)
+        check_messages(messages)
         with self._lock:
             now = self._clock.now()
             return [self._store.queue(message.queue).accept(message, now, hold=hold) for message in messages]

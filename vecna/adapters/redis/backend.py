@@ -11,10 +11,9 @@ from vecna.adapters.redis.buckets import CHUNK, bucket_chunks
 from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.listener import RedisListener
 from vecna.adapters.redis.plans import RedisPlans
-from vecna.domain.errors import InvalidSignature
-from vecna.domain.ids import check_id
-from vecna.domain.state import State, TaskState, token_number
+from vecna.domain.state import TaskState, token_number
 from vecna.ports.backend import Backend, Listener
+from vecna.ports.rules import check_ids, read_state
 
 #: Length of a record's head: '<final> <lease, 14 digits> <rank> <expires at ms, 14 digits> '.
 HEAD: Final = 34
@@ -36,7 +35,8 @@ class RedisBackend(RedisPlans, Backend):
 
     def put_states(self, states: Sequence[TaskState]) -> list[TaskState]:
         """See `vecna.ports.States`."""
-        payloads = [state.to_json() for state in _checked(states)]
+        check_ids([state.task_uuid for state in states], "task id")
+        payloads = [state.to_json() for state in states]
         clock = self._connections.clock
         channel = "" if clock.virtual else keys.ends(self._namespace)
         recorded = list(states)
@@ -49,7 +49,7 @@ class RedisBackend(RedisPlans, Backend):
             for at, answer in zip(chunk, answers, strict=True):
                 if answer != 0:
                     # What stands against an end is an end.
-                    recorded[at] = _state(states[at].task_uuid, answer, final=states[at].is_completed) or states[at]
+                    recorded[at] = read_state(states[at].task_uuid, answer, final=states[at].is_completed) or states[at]
         return recorded
 
     def get_state(self, uuid: str) -> TaskState | None:
@@ -58,7 +58,7 @@ class RedisBackend(RedisPlans, Backend):
 
     def get_states(self, uuids: Sequence[str]) -> list[TaskState | None]:
         """See `vecna.ports.States`."""
-        _check_ids(uuids)
+        check_ids(uuids, "task id")
         found: list[TaskState | None] = []
         for start in range(0, len(uuids), CHUNK):
             names = [keys.record(self._namespace, uuid) for uuid in uuids[start : start + CHUNK]]
@@ -87,7 +87,7 @@ class RedisBackend(RedisPlans, Backend):
         expires = record[19:33]
         if clock.virtual and expires.isdigit() and int(expires) and wire.instant(expires) <= clock.now():
             return None
-        return _state(uuid, record[HEAD:], final=record[:1] == b"1")
+        return read_state(uuid, record[HEAD:], final=record[:1] == b"1")
 
     def release(self, uuids: Sequence[str], keep: dt.timedelta) -> None:
         """See `vecna.ports.States`."""
@@ -100,7 +100,7 @@ class RedisBackend(RedisPlans, Backend):
         self._each(scripts.FORGET_STATES, uuids)
 
     def _each(self, script: scripts.Script, uuids: Sequence[str], *args: Any) -> None:
-        _check_ids(uuids)
+        check_ids(uuids, "task id")
         for chunk in self._chunks(uuids, lambda _: 0):
             ids = [uuids[at] for at in chunk]
             names = [keys.record(self._namespace, uuid) for uuid in ids]
@@ -131,26 +131,7 @@ class RedisBackend(RedisPlans, Backend):
         self._connections.close()
 
 
-def _state(uuid: str, payload: bytes, *, final: bool) -> TaskState | None:
-    """A record. Of one that cannot be read only its head counts: it must not hold up those that are read with it."""
-    try:
-        return TaskState.from_json(payload)
-    except InvalidSignature as exc:
-        return TaskState(task_uuid=uuid, state=State.FAILURE, error=f"its end is unknown: {exc}") if final else None
-
-
 def _head(state: TaskState) -> str:
     """What a record is compared by: '<final> <lease, 14 digits> <rank>'."""
     final = "1" if state.is_completed else "0"
     return f"{final} {min(token_number(state.token), _MOST):014d} {state.state.rank}"
-
-
-def _checked(states: Sequence[TaskState]) -> Sequence[TaskState]:
-    for state in states:
-        check_id(state.task_uuid, "task id")
-    return states
-
-
-def _check_ids(uuids: Sequence[str]) -> None:
-    for uuid in uuids:
-        check_id(uuid, "task id")

@@ -10,11 +10,12 @@ from vecna.adapters.redis import keys, scripts, wire
 from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.outbox import carry
 from vecna.adapters.redis.schedules import RedisSchedules
-from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, check_message, chunks
+from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, chunks
 from vecna.adapters.redis.waiter import RedisWaiter
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.ports.broker import Broker, Waiter
+from vecna.ports.rules import check_messages
 from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, SettleAs, Settlement
 
 #: Most bytes of records that one lease or page answers with.
@@ -105,8 +106,7 @@ class RedisBroker(RedisSchedules, Broker):
         check_id(queue, "queue name")
         for settlement in settlements:
             check_id(settlement.uuid, "task id")
-            for message in settlement.follow_ups:
-                check_message(message)
+            check_messages(settlement.follow_ups)
         answers: list[Answer] = [Answer.GONE] * len(settlements)
         for chunk in _settle_chunks(settlements):
             args: list[Any] = [wire.now_argument(self._connections.clock), self._dead_letter_limit]

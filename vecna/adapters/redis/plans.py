@@ -10,9 +10,9 @@ from typing import Any, Final
 from vecna.adapters.redis import keys, plan_fields, scripts, wire
 from vecna.adapters.redis.buckets import CHUNK, CHUNK_BYTES, bucket_chunks
 from vecna.adapters.redis.connections import IMPATIENT, Connections
-from vecna.domain.ids import check_id
 from vecna.domain.plan import Plan, Step
 from vecna.ports.plans import Following, NodeState, Plans, Report, Reported
+from vecna.ports.rules import check_ids
 
 #: Fields that one call reads at most; one call answers with some `CHUNK_BYTES`.
 _FIELDS: Final = 100
@@ -44,7 +44,7 @@ class RedisPlans(Plans):
 
     def store_plan(self, plan: Plan) -> None:
         """See `vecna.ports.Plans`."""
-        _check(node.uuid for node in plan.nodes)
+        check_ids([node.uuid for node in plan.nodes], "group or chain id")
         written = list(plan_fields.entries(plan))
         ahead = next((at for at, entry in enumerate(written) if entry.node.uuid != plan.root), len(written))
         if self._connections.is_cluster:
@@ -81,7 +81,7 @@ class RedisPlans(Plans):
 
     def commit_plan(self, root: str) -> bool:
         """See `vecna.ports.Plans`."""
-        _check([root])
+        check_ids([root], "group or chain id")
         args = (wire.now_argument(self._connections.clock), root)
         key = keys.node(self._namespace, root)
         return bool(self._connections.run(scripts.PLAN_COMMIT, (key,), args, patience=IMPATIENT))
@@ -99,7 +99,7 @@ class RedisPlans(Plans):
 
     def get_nodes(self, uuids: Sequence[str]) -> list[NodeState | None]:
         """See `vecna.ports.Plans`."""
-        _check(uuids)
+        check_ids(uuids, "group or chain id")
         found: list[NodeState | None] = []
         for start in range(0, len(uuids), CHUNK):
             chunk = uuids[start : start + CHUNK]
@@ -130,7 +130,7 @@ class RedisPlans(Plans):
 
     def report(self, reports: Sequence[Report]) -> list[Reported]:
         """See `vecna.ports.Plans`."""
-        _check(report.node for report in reports)
+        check_ids([report.node for report in reports], "group or chain id")
         reasons = [report.reason.encode(errors="replace") for report in reports]
         clock = self._connections.clock
         channel = "" if clock.virtual else keys.ends(self._namespace)
@@ -149,7 +149,7 @@ class RedisPlans(Plans):
 
     def get_step(self, node: str, index: int) -> Step | None:
         """See `vecna.ports.Plans`."""
-        _check([node])
+        check_ids([node], "group or chain id")
         (head,) = self._values(node, [f"s{index}"])
         if head is None:
             return None
@@ -167,7 +167,7 @@ class RedisPlans(Plans):
 
     def get_tasks(self, node: str, *, every: bool, offset: int, limit: int) -> list[str]:
         """See `vecna.ports.Plans`."""
-        _check([node])
+        check_ids([node], "group or chain id")
         offset, stop = max(0, offset), max(0, offset) + max(0, limit)
         numbers = range(offset // plan_fields.IDS, -(-stop // plan_fields.IDS))
         found = self._ids(node, "e" if every else "r", numbers)
@@ -196,7 +196,7 @@ class RedisPlans(Plans):
 
     def release_plan(self, root: str, keep: dt.timedelta) -> None:
         """See `vecna.ports.Plans`."""
-        _check([root])
+        check_ids([root], "group or chain id")
         if not self._is_open(root):
             return
         lasting = max(0, wire.milliseconds(keep))
@@ -216,11 +216,6 @@ class RedisPlans(Plans):
 
     def _chunks_of(self, uuids: Sequence[str], size: Any) -> Iterator[list[int]]:
         return bucket_chunks(uuids, size, is_cluster=self._connections.is_cluster)
-
-
-def _check(uuids: Iterable[str]) -> None:
-    for uuid in uuids:
-        check_id(uuid, "group or chain id")
 
 
 def _reported(node: str, reply: bytes | None) -> Reported:

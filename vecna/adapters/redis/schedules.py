@@ -13,10 +13,11 @@ from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.outbox import carry
 from vecna.adapters.redis.schedule_record import Stored, head
 from vecna.adapters.redis.scripts import Script
-from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, RedisStaging, check_message, chunks
+from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, RedisStaging, chunks
 from vecna.domain.errors import BrokerUnavailable, InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.schedule import ScheduleRecord
+from vecna.ports.rules import check_messages
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 
 _FIRED: Final = {"f": Fired.FIRED, "l": Fired.LOST, "s": Fired.STALE}
@@ -109,8 +110,7 @@ class RedisSchedules(RedisStaging, Schedules):
             check_id(call.code, "code")
             if call.uuid:
                 check_id(call.uuid, "task id")
-            for message in call.messages:
-                check_message(message)
+            check_messages(call.messages)
         fired: list[Fired] = []
         now = wire.now_argument(self._connections.clock)
         for chunk in chunks(calls, lambda call: sum([len(message.body) for message in call.messages])):

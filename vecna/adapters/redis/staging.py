@@ -11,9 +11,9 @@ from vecna.adapters.redis import keys, scripts, wire
 from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.inspection import RedisInspection
 from vecna.adapters.redis.scripts import Script
-from vecna.domain.errors import InvalidArgument
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
+from vecna.ports.rules import check_messages
 from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 
 T = TypeVar("T")
@@ -84,8 +84,8 @@ class RedisStaging(RedisInspection, Staging, CodeCancelling):
     def _accept(self, script: Script, messages: Sequence[Message], *more: str) -> list[bool]:
         """Hand messages to a script that takes them in; whether each is new."""
         by_queue: dict[str, list[int]] = {}
+        check_messages(messages)
         for position, message in enumerate(messages):
-            check_message(message)
             by_queue.setdefault(message.queue, []).append(position)
         new = [True] * len(messages)
         now = wire.now_argument(self._connections.clock)
@@ -109,20 +109,6 @@ class RedisStaging(RedisInspection, Staging, CodeCancelling):
             self._connections.attempt(lambda client: client.sadd(registry, queue))
             self._registered[queue] = now
         return (key,)
-
-
-def check_message(message: Message) -> None:
-    """Refuse what must not reach a key.
-
-    Raises:
-        InvalidArgument: id, queue, code or priority is not allowed.
-    """
-    check_id(message.uuid, "task id")
-    check_id(message.queue, "queue name")
-    if message.code:
-        check_id(message.code, "code")
-    if not 0 <= message.priority <= 9:
-        raise InvalidArgument(f"priority {message.priority} of task {message.uuid} is not allowed: use 0 to 9")
 
 
 def chunks(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:

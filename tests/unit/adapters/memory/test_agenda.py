@@ -5,7 +5,8 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecna.adapters.memory.agenda import NEVER, Agenda, after
+from vecna.adapters.memory.agenda import Agenda
+from vecna.ports.rules import NEVER, after
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
