@@ -99,7 +99,8 @@ class Queueing(ABC):
     def relay(self, queue: str, limit: int = 500) -> int:
         """Carry follow-ups that settlements in `queue` left for other queues over to them, at most `limit`.
 
-        Whoever calls, however often, also at once: each follow-up arrives once.
+        Whoever calls, however often, also at once: each follow-up arrives once. Where one step reaches all queues they
+        may arrive with the settlement already; then nothing is ever waiting.
 
         Returns:
             How many are still waiting (0: all arrived).

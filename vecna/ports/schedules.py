@@ -130,4 +130,7 @@ class Schedules(ABC):
 
     @abstractmethod
     def relay_schedules(self, limit: int = 500) -> int:
-        """Carry what was fired over to its queues, at most `limit` messages; how many are still waiting."""
+        """Carry what was fired over to its queues, at most `limit` messages; how many are still waiting.
+
+        Where one step reaches all queues they may arrive with the firing already; then nothing is ever waiting.
+        """

@@ -155,16 +155,20 @@ class FollowUpLaws(BrokerCase):
         assert [item.body for item in goal.take()] == [b"first"]
 
     def test_a_relay_carries_no_more_than_it_was_told_to(self, queue: DrivenQueue, other: DrivenQueue) -> None:
-        """It rides on other calls, and must not hold them up; it says what is left."""
+        """It rides on other calls, and must not hold them up; it says what is left.
+
+        A store whose one step reaches all queues may bring them with the settlement: nothing is left then.
+        """
         queue.send("a")
         queue.settle(queue.take_one(), follow_ups=tuple([other.message(f"f{number}") for number in range(5)]))
+        there = other.counts().pending
 
         left = [queue.broker.relay("q", 2)]
-        assert 0 <= other.counts().pending <= 2
+        assert 0 <= other.counts().pending - there <= 2
         while left[-1]:
             left.append(queue.broker.relay("q", 2))
 
-        assert left[0] >= 3
+        assert left[0] >= 3 - there
         assert left == sorted(left, reverse=True)
         assert sorted(names(other.take())) == ["f0", "f1", "f2", "f3", "f4"]
 

@@ -38,10 +38,11 @@ class RelayScheduleLaws(ScheduleCase):
         record = schedules.put()
         schedules.fire(schedules.call(record, messages=tuple([Message(f"t{n}", "q", b"") for n in range(5)])))
         goal = DrivenQueue(schedules.broker, clock)
+        there = goal.counts().pending  # with the firing, if the store's one step reaches all queues
 
         left = [schedules.broker.relay_schedules(2)]
-        assert left[0] >= 3
-        assert 0 <= goal.counts().pending <= 2
+        assert left[0] >= 3 - there
+        assert 0 <= goal.counts().pending - there <= 2
         schedules.fire(schedules.call(schedules.stands(), messages=(Message("t5", "q", b""),)))
         while left[-1] and len(left) < 20:
             left.append(schedules.broker.relay_schedules(2))
@@ -91,7 +92,7 @@ class RelayScheduleLaws(ScheduleCase):
     def test_schedules_and_settlements_do_not_disturb_each_other(
         self, schedules: DrivenSchedules, clock: ManualClock
     ) -> None:
-        """Both send to the same queue, each in an order of its own."""
+        """Both send to the same queue, each in an order of its own; each message once."""
         source, record = DrivenQueue(schedules.broker, clock, "source"), schedules.put()
         for number in range(3):
             source.send("cause")
@@ -101,7 +102,10 @@ class RelayScheduleLaws(ScheduleCase):
             if number != 1:
                 source.relay()
                 schedules.relay()
-        assert schedules.arrived() == ["f0", "o0", "f1", "f2", "o1", "o2"]
+        arrived = schedules.arrived()
+        assert [uuid for uuid in arrived if uuid.startswith("f")] == ["f0", "f1", "f2"]
+        assert [uuid for uuid in arrived if uuid.startswith("o")] == ["o0", "o1", "o2"]
+        assert len(arrived) == 6
 
 
 class ScheduleWakeLaws(WakeLaws):
