@@ -12,11 +12,12 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make .venv and install vecna and its tools into it
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml examples/sqlite_adapter/pyproject.toml
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "vecna needs Python 3.11 or newer: '$(PYTHON)' was not found. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "vecna needs Python 3.11 or newer: '$(PYTHON)' is $$($(PYTHON) -c 'import platform; print(platform.python_version())'). Name a newer one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable examples/sqlite_adapter
 	@touch $@
 
 check: $(STAMP) ## Lint, formatting, types and architecture: ruff, mypy --strict, import-linter

@@ -8,7 +8,7 @@ import pytest
 
 from vecna import Config
 from vecna.ports import Adapters
-from vecna.testing import BackendContract, BrokerContract, ClockContract, LockContract
+from vecna.testing import BackendContract, BrokerContract, LockContract
 from vecna_sqlite import connect
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from vecna.ports import Clock, Message, Standing, Verdict, rules
-from vecna_sqlite.database import Database, later, us
+from vecna_sqlite.database import Database, us
 
 _FIELDS: Final = ("known", "head", "tail", "leases", "touched", "duration", "rung")
 

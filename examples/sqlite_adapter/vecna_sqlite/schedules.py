@@ -7,8 +7,6 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import attrs
-
 from vecna import InvalidSignature
 from vecna.ports import Clock, DueSchedules, FireCall, Fired, ScheduleRecord, Schedules, check_id, rules
 from vecna_sqlite.database import Database, instant, later, us
