@@ -26,9 +26,14 @@ _warned: Final[set[str]] = set()
 
 
 class Pool:
-    """A few threads of this process that make blocking calls for coroutines; they start when first needed."""
+    """A few threads of this process that make blocking calls for coroutines; they start when first needed.
 
-    def __init__(self) -> None:
+    Args:
+        threads: how many at most.
+    """
+
+    def __init__(self, threads: int = _THREADS) -> None:
+        self._threads_at_most = threads
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
@@ -55,7 +60,7 @@ class Pool:
 
         with self._lock:
             if self._executor is None:
-                self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="vecna-io")
+                self._executor = ThreadPoolExecutor(self._threads_at_most, thread_name_prefix="vecna-io")
             return self._executor
 
 

@@ -24,10 +24,10 @@ from vecna.ports.values import Adapters
 class Opened:
     """What a server has opened in this process."""
 
-    def __init__(self, adapters: Adapters, config: Config) -> None:
+    def __init__(self, adapters: Adapters, config: Config, threads: int | None = None) -> None:
         self.adapters = adapters
         self.lookup = Lookup(adapters.backend, adapters.broker)
-        self.pool = Pool()
+        self.pool = Pool() if threads is None else Pool(threads)
         self.waiting_room = WaitingRoom(self.lookup, adapters.clock, lambda: config.send_timeout)
         self.closing = threading.Event()
 
@@ -55,6 +55,7 @@ class Wired(Twinned):
         self._random = random.Random()
         self._lock = threading.Lock()
         self._opened: Opened | None = None
+        self._threads: int | None = None
         _wired_here.add(self)
 
     # -- what it is wired with -------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class Wired(Twinned):
         with self._lock:
             opened = self._opened
             if opened is not None:
-                self._opened = Opened(opened.adapters, self._config)
+                self._opened = Opened(opened.adapters, self._config, self._threads)
         if opened is not None:
             opened.close()
 
@@ -145,6 +146,35 @@ class Wired(Twinned):
     ) -> None:
         await self.close_async()
 
+    # -- for a while on other ports --------------------------------------------------------------------------------
+
+    def rewire(self, adapters: Adapters, *, seed: int, threads: int) -> Callable[[], None]:
+        """Put other ports under it: everything goes through these, until what is returned is called.
+
+        Args:
+            adapters: the ports.
+            seed: of its chance meanwhile.
+            threads: how many make the calls of the `_async` twins; with one they are made in the order of their begin.
+
+        Returns:
+            Puts back what was there before, as it was. May be called once.
+        """
+        chance = self._random.getstate()
+        with self._lock:
+            before = self._connect, self._opened, self._threads
+            self._connect, self._opened, self._threads = lambda: adapters, None, threads
+        self._random.seed(seed)
+
+        def restore() -> None:
+            with self._lock:
+                opened = self._opened
+                self._connect, self._opened, self._threads = before
+            self._random.setstate(chance)
+            if opened is not None:
+                opened.close()
+
+        return restore
+
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _here(self) -> Opened:
@@ -154,7 +184,7 @@ class Wired(Twinned):
             with self._lock:
                 opened = self._opened
                 if opened is None:
-                    opened = self._opened = Opened(self._connect(), self._config)
+                    opened = self._opened = Opened(self._connect(), self._config, self._threads)
         return opened
 
     def _forked(self) -> None:

@@ -298,12 +298,17 @@ def test_closing_the_server_ends_the_attempts() -> None:
 
 
 def test_with_a_virtual_clock_nothing_is_waited_for() -> None:
-    broker = FlakyBroker(1)
+    """It tries again at once, and not for ever: nobody moves the clock meanwhile."""
+    broker = FlakyBroker(2)
     server = server_with(broker=broker, clock=ManualClock())
+    assert server.send_task(Signature("a")).is_new
+    assert broker.calls == 3
 
+    broker = FlakyBroker(100)
+    server = server_with(broker=broker, clock=ManualClock())
     with pytest.raises(BrokerUnavailable):
         server.send_task(Signature("a"))
-    assert broker.calls == 1
+    assert broker.calls == 3
 
 
 async def test_the_twins_do_not_block_the_loop() -> None:
