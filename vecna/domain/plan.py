@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from typing import Final
 
 import attrs
+import msgspec
 
+from vecna.domain.errors import InvalidSignature
 from vecna.domain.position import Position
 from vecna.domain.signature import Signature
 from vecna.domain.workflow import Chord, Group, Link
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(tuple[str, int, tuple[msgspec.Raw, ...], tuple[tuple[str, str], ...], str]).decode
 
 
 @attrs.frozen
@@ -57,6 +63,25 @@ class Step:
     first: tuple[Signature, ...]
     leaves: tuple[tuple[str, str], ...]
     takes: str = ""
+
+    def to_json(self) -> bytes:
+        """The step as bytes, its calls as the messages that they will be."""
+        calls = [msgspec.Raw(call.to_json()) for call in self.first]
+        return _encode([self.node, self.index, calls, self.leaves, self.takes])
+
+    @staticmethod
+    def from_json(step: bytes) -> Step:
+        """The step that `to_json` wrote.
+
+        Raises:
+            InvalidSignature: the bytes hold no step.
+        """
+        try:
+            node, index, calls, leaves, takes = _decode(step)
+            first = tuple([Signature.from_json(bytes(call)) for call in calls])
+        except (msgspec.MsgspecError, ValueError) as exc:
+            raise InvalidSignature(f"the step of a chain cannot be read: {exc}") from None
+        return Step(node, index, first, leaves, takes)
 
 
 @attrs.frozen

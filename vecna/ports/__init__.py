@@ -12,9 +12,12 @@ from vecna.domain.schedule import ScheduleRecord
 from vecna.ports import rules
 from vecna.ports.backend import Backend, Listener, States, Waiting
 from vecna.ports.broker import Broker, Cancelling, Inspection, Queueing, Waiter, Wakeup
+from vecna.ports.checks import checked
 from vecna.ports.clock import Clock
+from vecna.ports.kept import Kept
 from vecna.ports.lock import Grant, Lock
 from vecna.ports.plans import Following, NodeState, NodeStatus, Plans, Report, Reported
+from vecna.ports.polling import PollingListener, PollingWaiter, Watched
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 from vecna.ports.values import (
@@ -53,6 +56,7 @@ __all__ = [
     "Following",
     "Grant",
     "Inspection",
+    "Kept",
     "Lease",
     "Listener",
     "Lock",
@@ -63,6 +67,8 @@ __all__ = [
     "Place",
     "Plan",
     "Plans",
+    "PollingListener",
+    "PollingWaiter",
     "QueueCounts",
     "Queueing",
     "Report",
@@ -79,6 +85,8 @@ __all__ = [
     "Waiter",
     "Waiting",
     "Wakeup",
+    "Watched",
     "check_id",
+    "checked",
     "rules",
 ]

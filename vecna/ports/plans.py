@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -74,6 +75,7 @@ class NodeState:
         canceled: FAILED: whether the member that ended it was cancelled, rather than failed.
         reason: FAILED: why.
         created_at: when it was stored.
+        ended_by: the member or step whose report has ended it, where the store tells; None if none has.
     """
 
     node: Node
@@ -83,6 +85,19 @@ class NodeState:
     created_at: dt.datetime
     canceled: bool = False
     reason: str = ""
+    ended_by: int | None = attrs.field(default=None, eq=False)
+
+    def to_json(self) -> str:
+        """As text."""
+        fields = {**attrs.asdict(self), "created_at": self.created_at.isoformat()}
+        return json.dumps(fields)  # in ASCII: a reason may be any text
+
+    @staticmethod
+    def from_json(state: str) -> NodeState:
+        """What `to_json` wrote."""
+        fields = json.loads(state)
+        fields["node"], fields["status"] = Node(**fields["node"]), NodeStatus(fields["status"])
+        return NodeState(**{**fields, "created_at": dt.datetime.fromisoformat(fields["created_at"])})
 
 
 class Plans(ABC):

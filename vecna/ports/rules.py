@@ -24,6 +24,8 @@ from vecna.ports.values import Answer, SettleAs, Settlement, Verdict
 
 #: The last instant there is, for durations that lead beyond it.
 NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
 
 
 # -- names and times -------------------------------------------------------------------------------------------------
@@ -62,6 +64,19 @@ def after(now: dt.datetime, duration: dt.timedelta) -> dt.datetime:
     """`duration` from `now`, or the last instant there is."""
     try:
         return now + duration
+    except OverflowError:
+        return NEVER
+
+
+def microseconds(instant: dt.datetime) -> int:
+    """Microseconds since 1970: an instant as a whole number, exactly."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def instant_of(microseconds: int) -> dt.datetime:
+    """The instant that so many microseconds since 1970 are; beyond the last there is, that one."""
+    try:
+        return _EPOCH + dt.timedelta(microseconds=microseconds)
     except OverflowError:
         return NEVER
 
@@ -145,41 +160,48 @@ def read_state(uuid: str, record: bytes, *, final: bool) -> TaskState | None:
 # -- workflows -------------------------------------------------------------------------------------------------------
 
 
-def reported(
-    state: NodeState, report: Report, *, counted: bool, ended_by: int | None
-) -> tuple[Following, NodeState, int | None]:
+def reported(state: NodeState, report: Report, *, counted: bool) -> tuple[Following, NodeState]:
     """What a report leads to.
 
     Args:
         state: the group or chain that it is made to.
         report: that a member or step has ended.
         counted: whether this member of a group was counted before.
-        ended_by: the member or step whose report has ended the node; None if it has not ended.
 
     Returns:
-        The answer; what stands now; and who has ended it. Where `done` has grown in a group, the member is counted.
+        The answer, and what stands now: `state` itself if nothing has changed. Where `done` has grown in a group, the
+        member is counted.
     """
     node, index = state.node, report.index
     if state.status is NodeStatus.FAILED:
-        is_mine = not report.succeeded and ended_by == index
-        return Following.FAIL if is_mine else Following.CLOSED, state, ended_by
+        is_mine = not report.succeeded and state.ended_by == index
+        return Following.FAIL if is_mine else Following.CLOSED, state
     if not report.succeeded:
         if state.status is NodeStatus.COMPLETE or (counted and not node.is_chain):
-            return Following.CLOSED, state, ended_by
-        failed = attrs.evolve(state, status=NodeStatus.FAILED, canceled=report.canceled, reason=report.reason)
-        return Following.FAIL, failed, index
+            return Following.CLOSED, state
+        failed = attrs.evolve(
+            state, status=NodeStatus.FAILED, ended_by=index, canceled=report.canceled, reason=report.reason
+        )
+        return Following.FAIL, failed
     if node.is_chain:
-        state = attrs.evolve(state, done=max(state.done, min(index + 1, node.size)))
+        if index < node.size and state.done <= index:
+            state = attrs.evolve(state, done=index + 1)
         if index + 1 < node.size:
-            return Following.ADVANCE, state, ended_by
-        return Following.COMPLETE, attrs.evolve(state, status=NodeStatus.COMPLETE), index
+            return Following.ADVANCE, state
+        return Following.COMPLETE, _completed(state, index)
     if not counted and index < node.size:
         state = attrs.evolve(state, done=state.done + 1)
     if state.status is NodeStatus.OPEN:
         if state.done < node.size:
-            return Following.NOTHING, state, ended_by
-        state, ended_by = attrs.evolve(state, status=NodeStatus.COMPLETE), index
-    return Following.COMPLETE if ended_by == index else Following.CLOSED, state, ended_by
+            return Following.NOTHING, state
+        state = _completed(state, index)
+    return Following.COMPLETE if state.ended_by == index else Following.CLOSED, state
+
+
+def _completed(state: NodeState, index: int) -> NodeState:
+    if state.status is NodeStatus.COMPLETE:
+        return state
+    return attrs.evolve(state, status=NodeStatus.COMPLETE, ended_by=index)
 
 
 # -- schedules -------------------------------------------------------------------------------------------------------

@@ -24,12 +24,11 @@ class _Kept:
 
     state: NodeState
     counted: set[int] = attrs.field(factory=set)  # members of a group that have succeeded
-    ended_by: int | None = None  # the member or step whose report ended it
 
     def report(self, report: Report) -> Following:
         """Take note of a report of a member or step; what it leads to."""
         done, counted = self.state.done, report.index in self.counted
-        following, self.state, self.ended_by = reported(self.state, report, counted=counted, ended_by=self.ended_by)
+        following, self.state = reported(self.state, report, counted=counted)
         if self.state.done > done and not self.state.node.is_chain:
             self.counted.add(report.index)
         return following

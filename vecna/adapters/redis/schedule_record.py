@@ -7,9 +7,9 @@ from typing import Final
 
 import attrs
 
-from vecna.adapters.redis import wire
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.schedule import ScheduleRecord
+from vecna.ports.rules import instant_of, microseconds
 
 _HEAD: Final = re.compile(rb"([0-9]+) (-?[0-9]+) ([01]) ([0-9]+) (\S+) (\S*)")
 _NEVER: Final = b"-"
@@ -17,8 +17,8 @@ _NEVER: Final = b"-"
 
 def head(record: ScheduleRecord) -> str:
     """What scripts read and write of it: '<version> <next> <paused> <skipped> <last or -> <uuid>'."""
-    last = "-" if record.last_fire_at is None else wire.microseconds(record.last_fire_at)
-    due, paused = wire.microseconds(record.next_fire_at), "1" if record.paused else "0"
+    last = "-" if record.last_fire_at is None else microseconds(record.last_fire_at)
+    due, paused = microseconds(record.next_fire_at), "1" if record.paused else "0"
     return f"{record.version} {due} {paused} {record.skipped} {last} {record.last_uuid}"
 
 
@@ -65,10 +65,10 @@ class Stored:
             return attrs.evolve(
                 record,
                 version=int(version),
-                next_fire_at=wire.instant_of(int(due)),
+                next_fire_at=instant_of(int(due)),
                 paused=paused == b"1",
                 skipped=int(skipped),
-                last_fire_at=None if last == _NEVER else wire.instant_of(int(last)),
+                last_fire_at=None if last == _NEVER else instant_of(int(last)),
                 last_uuid=uuid.decode(),
             )
         except ValueError:

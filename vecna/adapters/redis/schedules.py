@@ -17,7 +17,7 @@ from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, RedisStaging, chunk
 from vecna.domain.errors import BrokerUnavailable, InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.schedule import ScheduleRecord
-from vecna.ports.rules import check_messages
+from vecna.ports.rules import check_messages, instant_of, microseconds
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 
 _FIRED: Final = {"f": Fired.FIRED, "l": Fired.LOST, "s": Fired.STALE}
@@ -50,7 +50,7 @@ class RedisSchedules(RedisStaging, Schedules):
         check_id(record.code, "code")
         if record.last_uuid:
             check_id(record.last_uuid, "task id")
-        began = None if began_at is None else wire.microseconds(began_at)
+        began = None if began_at is None else microseconds(began_at)
         for _ in range(_TRIES):
             now = wire.now_argument(self._connections.clock)
             stored = self._get([record.code])[0]
@@ -96,8 +96,8 @@ class RedisSchedules(RedisStaging, Schedules):
         while True:
             args = (wire.now_argument(self._connections.clock), limit - len(records), offset, _REPLY_BYTES)
             reply = self._on_schedules(scripts.SCHEDULE_DUE, *args)
-            now = wire.instant_of(int(reply[0]))
-            next_due = None if reply[1] is None else wire.instant_of(int(float(reply[1])))
+            now = instant_of(int(reply[0]))
+            next_due = None if reply[1] is None else instant_of(int(float(reply[1])))
             read, count = list(self._readable(reply[2:])), (len(reply) - 2) // 3
             records += read
             offset += count
@@ -123,7 +123,7 @@ class RedisSchedules(RedisStaging, Schedules):
     def pause_schedule(self, code: str, *, paused: bool, following: dt.datetime | None = None) -> ScheduleRecord | None:
         """See `vecna.ports.Schedules`."""
         check_id(code, "code")
-        due = "" if following is None else wire.microseconds(following)
+        due = "" if following is None else microseconds(following)
         now = wire.now_argument(self._connections.clock)
         found = self._on_schedules(scripts.SCHEDULE_PAUSE, now, code, "1" if paused else "0", due, patience=None)
         return Stored(code, *found).read()
@@ -183,9 +183,9 @@ def _add_firing(args: list[Any], call: FireCall) -> None:
     args += (
         call.code,
         call.version,
-        wire.microseconds(call.due),
-        "" if call.following is None else wire.microseconds(call.following),
-        "" if call.occurred_at is None else wire.microseconds(call.occurred_at),
+        microseconds(call.due),
+        "" if call.following is None else microseconds(call.following),
+        "" if call.occurred_at is None else microseconds(call.occurred_at),
         call.uuid,
         call.skipped,
         "1" if call.may_be_past else "0",

@@ -8,10 +8,10 @@ from typing import Final
 from vecna.domain.decide import Attempts
 from vecna.domain.message import Message
 from vecna.ports.clock import Clock
+from vecna.ports.rules import microseconds
 from vecna.ports.values import Verdict
 
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
 _MILLISECOND: Final = dt.timedelta(milliseconds=1)
 _LAST: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
@@ -32,19 +32,6 @@ def instant(ms: float | bytes) -> dt.datetime:
     """The instant that so many milliseconds since 1970 are; beyond the last there is, that one."""
     try:
         return EPOCH + dt.timedelta(milliseconds=int(ms))
-    except OverflowError:
-        return _LAST
-
-
-def microseconds(instant: dt.datetime) -> int:
-    """Microseconds since 1970."""
-    return (instant - EPOCH) // _MICROSECOND
-
-
-def instant_of(microseconds: int) -> dt.datetime:
-    """The instant that so many microseconds since 1970 are; beyond the last there is, that one."""
-    try:
-        return EPOCH + dt.timedelta(microseconds=microseconds)
     except OverflowError:
         return _LAST
 
