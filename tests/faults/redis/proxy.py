@@ -7,6 +7,8 @@ import ssl
 import threading
 from typing import Self
 
+from tests.canary import LOGIN
+
 
 class Proxy:
     """Forwards bytes between clients and a server on this machine.
@@ -46,7 +48,7 @@ class Proxy:
     @property
     def url(self) -> str:
         """Its URL, as vecna takes it."""
-        return f"redis://127.0.0.1:{self.port}"
+        return f"redis://{LOGIN}127.0.0.1:{self.port}"
 
     def lose_reply(self, request: bytes) -> None:
         """Deliver the next request with these bytes in it; swallow the reply, and cut the connection."""

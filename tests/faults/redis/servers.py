@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from tests.canary import LOGIN
 from tests.servers import RedisServer
 
 SLOTS = 16_384
@@ -50,7 +51,12 @@ class RedisCluster:
     @property
     def url(self) -> str:
         """Its URL, as vecna takes it."""
-        return "redis://" + ",".join([f"127.0.0.1:{node.port}" for node in self.nodes])
+        return f"redis://{LOGIN}{self.hosts}"
+
+    @property
+    def hosts(self) -> str:
+        """Its nodes, as a URL names them."""
+        return ",".join([f"127.0.0.1:{node.port}" for node in self.nodes])
 
     def _is_ready(self, node: RedisServer) -> bool:
         with node.client() as client:
@@ -97,7 +103,7 @@ class Replicated:
     def url(self) -> str:
         """The Sentinel's URL, as vecna takes it."""
         assert self.sentinel is not None
-        return f"redis://127.0.0.1:{self.sentinel.port}"
+        return f"redis://{LOGIN}127.0.0.1:{self.sentinel.port}"
 
     def fail_over(self) -> None:
         """Kill the master, and wait until the replica is the master, and the Sentinel says so."""

@@ -105,7 +105,7 @@ def test_the_documented_rights_are_enough_in_a_cluster(drive):
     with RedisCluster(redis8_binary()) as cluster:
         for node in cluster.nodes:
             grant(node, [*LINE, *IN_A_CLUSTER])
-        use_everything(drive(cluster.url.replace("redis://", "redis://vecna:a-long-secret@")))
+        use_everything(drive(f"redis://vecna:a-long-secret@{cluster.hosts}"))
 
 
 def test_they_reach_no_other_keys(own_server):
