@@ -24,6 +24,7 @@ VAGUE_WORDS = {"base", "common", "helper", "helpers", "impl", "manager", "manage
 THIRD_PARTY = {
     "domain": {"attrs", "croniter", "msgspec", "typing_extensions"},
     "ports": {"attrs"},
+    "kit": {"attrs"},
     "log.py": set[str](),
 }
 # The one place that knows each of these.

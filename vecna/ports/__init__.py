@@ -1,7 +1,6 @@
 """What the domain needs from outside. Authors of adapters implement `Broker`, `Backend`, `Lock` and `Clock`.
 
-Here is all that an adapter needs: the ports, the values that they take and give back, and `rules`, what every adapter
-decides in the same way.
+Here are the ports and the values that they take and give back; `vecna.kit` has the parts that adapters are built from.
 """
 
 from vecna.domain.decide import Attempts
@@ -9,15 +8,11 @@ from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.domain.plan import Node, Plan, Step
 from vecna.domain.schedule import ScheduleRecord
-from vecna.ports import rules
 from vecna.ports.backend import Backend, Listener, States, Waiting
 from vecna.ports.broker import Broker, Cancelling, Inspection, Queueing, Waiter, Wakeup
-from vecna.ports.checks import checked
 from vecna.ports.clock import Clock
-from vecna.ports.kept import Kept
 from vecna.ports.lock import Grant, Lock
 from vecna.ports.plans import Following, NodeState, NodeStatus, Plans, Report, Reported
-from vecna.ports.polling import PollingListener, PollingWaiter, Watched
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 from vecna.ports.values import (
@@ -56,7 +51,6 @@ __all__ = [
     "Following",
     "Grant",
     "Inspection",
-    "Kept",
     "Lease",
     "Listener",
     "Lock",
@@ -67,8 +61,6 @@ __all__ = [
     "Place",
     "Plan",
     "Plans",
-    "PollingListener",
-    "PollingWaiter",
     "QueueCounts",
     "Queueing",
     "Report",
@@ -85,8 +77,5 @@ __all__ = [
     "Waiter",
     "Waiting",
     "Wakeup",
-    "Watched",
     "check_id",
-    "checked",
-    "rules",
 ]

@@ -7,13 +7,12 @@ from typing import Final
 from urllib.parse import unquote
 
 from vecna import Config, ConfigError
+from vecna.kit import DocumentBackend, DocumentLock
 from vecna.ports import Adapters, Clock
-from vecna_sqlite.backend import SqliteBackend
 from vecna_sqlite.broker import SqliteBroker
 from vecna_sqlite.database import Database
-from vecna_sqlite.lock import SqliteLock
 
-__all__ = ["SqliteBackend", "SqliteBroker", "SqliteLock", "connect"]
+__all__ = ["SqliteBroker", "connect"]
 
 _SCHEME: Final = "sqlite://"
 
@@ -31,14 +30,16 @@ def connect(url: str, config: Config, clock: Clock) -> Adapters:
     """
     path = Path(unquote(url.removeprefix(_SCHEME)))
     if not url.startswith(_SCHEME) or not path.is_absolute() or "?" in url or "#" in url:
-        raise ConfigError("write sqlite:// and the absolute path of a file, without a query: sqlite:///var/lib/tasks.db")
+        raise ConfigError(
+            "write sqlite:// and the absolute path of a file, without a query: sqlite:///var/lib/tasks.db"
+        )
     if path.is_dir() or not path.parent.is_dir():
         reason = "is a folder" if path.is_dir() else f"is in a folder that does not exist: make {path.parent}"
         raise ConfigError(f"{path} {reason}; write sqlite:///path/to/file.db")
     database = Database(path, config.namespace)
     return Adapters(
         SqliteBroker(database, clock, config.dead_letter_limit),
-        SqliteBackend(database, clock),
-        SqliteLock(database, clock),
+        DocumentBackend(database, clock),
+        DocumentLock(database, clock),
         clock,
     )

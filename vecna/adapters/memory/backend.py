@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from vecna.adapters.memory.agenda import Agenda
 from vecna.adapters.memory.plans import MemoryPlans, PlanStore
 from vecna.domain.state import TaskState
+from vecna.kit.rules import after, check_ids
 from vecna.ports.backend import Backend, Listener
 from vecna.ports.clock import Clock
-from vecna.ports.rules import after, check_ids
 
 
 class Records:

@@ -16,9 +16,9 @@ from vecna.domain.errors import InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
+from vecna.kit.rules import check_ids, check_messages
 from vecna.ports.broker import Broker, Waiter
 from vecna.ports.clock import Clock
-from vecna.ports.rules import check_ids, check_messages
 from vecna.ports.values import (
     Answer,
     Canceling,

@@ -8,9 +8,9 @@ import threading
 
 from vecna.adapters.memory.agenda import Agenda
 from vecna.domain.ids import check_id
+from vecna.kit.rules import after
 from vecna.ports.clock import Clock
 from vecna.ports.lock import Grant, Lock
-from vecna.ports.rules import after
 
 
 class Grants:

@@ -13,9 +13,9 @@ from vecna.adapters.memory.agenda import Agenda
 from vecna.domain.ids import check_id
 from vecna.domain.plan import Plan, Step
 from vecna.domain.signature import Signature
+from vecna.kit.rules import after, check_ids, reported
 from vecna.ports.clock import Clock
 from vecna.ports.plans import Following, NodeState, NodeStatus, Plans, Report, Reported
-from vecna.ports.rules import after, check_ids, reported
 
 
 @attrs.define(eq=False)

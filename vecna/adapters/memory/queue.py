@@ -16,7 +16,7 @@ from vecna.adapters.memory.bell import Bell
 from vecna.adapters.memory.held import Call, Held, HeldLease, Hold
 from vecna.adapters.memory.schedule_store import ScheduleStore
 from vecna.domain.message import Message
-from vecna.ports.rules import after, answer_to, due_at, is_forgiven, verdict_after_lease
+from vecna.kit.rules import after, answer_to, due_at, is_forgiven, verdict_after_lease
 from vecna.ports.values import (
     Answer,
     Canceling,

@@ -9,7 +9,7 @@ from typing import Final
 from vecna.adapters.memory.agenda import Agenda
 from vecna.domain.message import Message
 from vecna.domain.schedule import ScheduleRecord
-from vecna.ports.rules import registered
+from vecna.kit.rules import registered
 
 #: How long a removal is remembered, and how many at most: no call that is under way is that old.
 _MEMORY_OF_REMOVALS: Final = dt.timedelta(days=1)

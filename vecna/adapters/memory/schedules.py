@@ -10,8 +10,8 @@ from vecna.adapters.memory.queue import Queues
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.schedule import ScheduleRecord
+from vecna.kit.rules import check_ids, check_messages, fired, paused_as
 from vecna.ports.clock import Clock
-from vecna.ports.rules import check_ids, check_messages, fired, paused_as
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 
 

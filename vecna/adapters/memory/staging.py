@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from vecna.adapters.memory.queue import Queue, Queues
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
+from vecna.kit.rules import check_messages
 from vecna.ports.clock import Clock
-from vecna.ports.rules import check_messages
 from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 from vecna.ports.values import Canceling
 

@@ -12,8 +12,8 @@ from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.listener import RedisListener
 from vecna.adapters.redis.plans import RedisPlans
 from vecna.domain.state import TaskState, token_number
+from vecna.kit.rules import check_ids, read_state
 from vecna.ports.backend import Backend, Listener
-from vecna.ports.rules import check_ids, read_state
 
 #: Length of a record's head: '<final> <lease, 14 digits> <rank> <expires at ms, 14 digits> '.
 HEAD: Final = 34

@@ -14,8 +14,8 @@ from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, chunks
 from vecna.adapters.redis.waiter import RedisWaiter
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
+from vecna.kit.rules import check_messages
 from vecna.ports.broker import Broker, Waiter
-from vecna.ports.rules import check_messages
 from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, SettleAs, Settlement
 
 #: Most bytes of records that one lease or page answers with.

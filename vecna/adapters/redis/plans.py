@@ -11,8 +11,8 @@ from vecna.adapters.redis import keys, plan_fields, scripts, wire
 from vecna.adapters.redis.buckets import CHUNK, CHUNK_BYTES, bucket_chunks
 from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.domain.plan import Plan, Step
+from vecna.kit.rules import check_ids
 from vecna.ports.plans import Following, NodeState, Plans, Report, Reported
-from vecna.ports.rules import check_ids
 
 #: Fields that one call reads at most; one call answers with some `CHUNK_BYTES`.
 _FIELDS: Final = 100

@@ -9,7 +9,7 @@ import attrs
 
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.schedule import ScheduleRecord
-from vecna.ports.rules import instant_of, microseconds
+from vecna.kit.rules import instant_of, microseconds
 
 _HEAD: Final = re.compile(rb"([0-9]+) (-?[0-9]+) ([01]) ([0-9]+) (\S+) (\S*)")
 _NEVER: Final = b"-"

@@ -17,7 +17,7 @@ from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, RedisStaging, chunk
 from vecna.domain.errors import BrokerUnavailable, InvalidSignature
 from vecna.domain.ids import check_id
 from vecna.domain.schedule import ScheduleRecord
-from vecna.ports.rules import check_messages, instant_of, microseconds
+from vecna.kit.rules import check_messages, instant_of, microseconds
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 
 _FIRED: Final = {"f": Fired.FIRED, "l": Fired.LOST, "s": Fired.STALE}

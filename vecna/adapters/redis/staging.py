@@ -13,7 +13,7 @@ from vecna.adapters.redis.inspection import RedisInspection
 from vecna.adapters.redis.scripts import Script
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
-from vecna.ports.rules import check_messages
+from vecna.kit.rules import check_messages
 from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 
 T = TypeVar("T")

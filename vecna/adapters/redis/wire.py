@@ -7,8 +7,8 @@ from typing import Final
 
 from vecna.domain.decide import Attempts
 from vecna.domain.message import Message
+from vecna.kit.rules import microseconds
 from vecna.ports.clock import Clock
-from vecna.ports.rules import microseconds
 from vecna.ports.values import Verdict
 
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecna.adapters.memory.agenda import Agenda
-from vecna.ports.rules import NEVER, after
+from vecna.kit.rules import NEVER, after
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 

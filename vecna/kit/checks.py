@@ -12,8 +12,8 @@ from vecna.domain.message import Message
 from vecna.domain.plan import Plan
 from vecna.domain.schedule import ScheduleRecord
 from vecna.domain.state import TaskState
+from vecna.kit.rules import check_ids, check_messages
 from vecna.ports.plans import Report
-from vecna.ports.rules import check_ids, check_messages
 from vecna.ports.schedules import FireCall
 from vecna.ports.values import Settlement
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -205,6 +206,15 @@ def _completed(state: NodeState, index: int) -> NodeState:
 
 
 # -- schedules -------------------------------------------------------------------------------------------------------
+
+
+def read_schedules(records: Iterable[bytes]) -> list[ScheduleRecord]:
+    """The schedules that `ScheduleRecord.to_json` wrote; those that cannot be read are left out."""
+    found: list[ScheduleRecord] = []
+    for record in records:
+        with suppress(InvalidSignature):
+            found.append(ScheduleRecord.from_json(record))
+    return found
 
 
 def fired(record: ScheduleRecord | None, call: FireCall, now: dt.datetime) -> tuple[Fired, ScheduleRecord | None]:

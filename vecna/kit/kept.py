@@ -7,8 +7,9 @@ writes it back, in one step.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -16,7 +17,7 @@ from vecna.domain.decide import Attempts
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
-from vecna.ports.rules import (
+from vecna.kit.rules import (
     after,
     answer_to,
     due_at,
@@ -49,6 +50,8 @@ class Kept:
         reason: DEAD: why.
         died_at: DEAD: when.
     """
+
+    COLUMNS: ClassVar[tuple[str, ...]]
 
     queue: str
     uuid: str
@@ -177,16 +180,26 @@ class Kept:
         """As a dead letter."""
         return DeadLetter(self.uuid, self.queue, self.reason, self.died_at or self.enqueued_at, self.body)
 
+    @staticmethod
+    def readable(kept: Iterable[Kept]) -> list[Signature]:
+        """The signatures of messages, what they wait for as `eta`; those that cannot be read are left out."""
+        calls: list[Signature] = []
+        for each in kept:
+            with suppress(InvalidSignature):
+                call = Signature.from_json(each.body)
+                calls.append(call if each.until is None else call.replace(eta=each.until))
+        return calls
+
     # -- as a row ------------------------------------------------------------------------------------------------------
 
     def to_row(self) -> tuple[str | int | bytes | None, ...]:
         """As plain values, in the order of `COLUMNS`: texts, bytes, whole numbers (instants in microseconds), None."""
-        return tuple([_plain(getattr(self, name)) for name in COLUMNS])
+        return tuple([_plain(getattr(self, name)) for name in self.COLUMNS])
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Kept:
         """What `to_row` wrote."""
-        fields = dict(zip(COLUMNS, row, strict=True))
+        fields = dict(zip(cls.COLUMNS, row, strict=True))
         for name in _INSTANTS:
             fields[name] = None if fields[name] is None else instant_of(fields[name])
         fields["standing"] = Standing(fields["standing"])
@@ -196,8 +209,6 @@ class Kept:
         return cls(**{**fields, "forgiven": bool(fields["forgiven"]), "flagged": bool(fields["flagged"])})
 
 
-#: The columns of a table of such messages.
-COLUMNS: Final = tuple([field.name for field in attrs.fields(Kept)])
 _INSTANTS: Final = ("enqueued_at", "due_at", "until", "died_at")
 
 
@@ -213,13 +224,5 @@ def _plain(value: Any) -> str | int | bytes | None:
     return int(value) if isinstance(value, bool) else value
 
 
-def readable(kept: Sequence[Kept]) -> list[Signature]:
-    """The signatures of messages, what they wait for as `eta`; those that cannot be read are left out."""
-    calls: list[Signature] = []
-    for each in kept:
-        try:
-            call = Signature.from_json(each.body)
-        except InvalidSignature:
-            continue
-        calls.append(call if each.until is None else call.replace(eta=each.until))
-    return calls
+#: The columns of a table of such messages.
+Kept.COLUMNS = tuple([field.name for field in attrs.fields(Kept)])
