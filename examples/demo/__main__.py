@@ -1,5 +1,7 @@
 """`python -m examples.demo`: measures the text files of DEMO_PATH, on REDIS if that is set, else inside this process.
 
+REDIS is the URL of a Redis, or of whatever else an installed adapter knows: `sqlite:///tmp/demo.db`.
+
 Exit code 0: all is right. 1: something is not, said above. 2: DEMO_PATH or REDIS cannot be used.
 """
 
@@ -34,14 +36,16 @@ def main() -> int:
     except BrokerUnavailable as problem:
         return _refuse(f"REDIS: {problem}\nStart a server, or leave REDIS out: make demo")
     with server, tempfile.TemporaryDirectory(prefix="vecna-demo-") as scratch:
-        return _demonstrate(found, Path(scratch, "workers.log"), processes=bool(os.environ.get("REDIS")))
+        return _demonstrate(found, Path(scratch, "workers.log"), os.environ.get("REDIS", ""))
 
 
-def _demonstrate(found: Found, log: Path, *, processes: bool) -> int:
+def _demonstrate(found: Found, log: Path, url: str) -> int:
     from examples.demo import job, report, workers
     from examples.demo.screen import Screen
 
-    where = "on Redis" if processes else "on memory://"
+    processes = bool(url)
+    scheme = url.partition(":")[0] if processes else "memory"
+    where = "on Redis" if scheme.startswith("redis") else f"on {scheme}://"
     who = f"{workers.PROCESSES} worker processes" if processes else "a worker in this process"
     left_out = f" ({found.left_out} others left out)" if found.left_out else ""
     print(f"{len(found.files)} text files of {found.folder}{left_out}\n{where}, {who}\n", flush=True)
