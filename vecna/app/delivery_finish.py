@@ -25,12 +25,16 @@ from vecna.domain.decide import Decision, End, Repeat, decide
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
-from vecna.domain.state import State, TaskState
+from vecna.domain.state import FINAL, State, TaskState
 from vecna.ports.values import Answer, SettleAs, Settlement
 
 #: Tasks of a workflow that are looked up or released by one call.
 #: Relays of one queue in one go; what is left after that is the sweeper's.
 _RELAYS = 20
+#: Tuples: unions would be made anew for every task.
+_PREPARED: Final = (Launched, Parked)
+_DECISIONS: Final = (End, Repeat)
+_REPEATED: Final = (Repeat, Parked)
 _LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -100,7 +104,7 @@ class Finisher:
 
     def _decide(self, item: Item) -> Decision | Launched | Parked:
         assert item.outcome is not None
-        if isinstance(item.outcome, Launched | Parked):
+        if isinstance(item.outcome, _PREPARED):
             return item.outcome
         chance = self._wiring.random.random()
         return decide(item.signature, item.outcome, item.delivery.attempts, chance=chance, canceled=item.canceled)
@@ -108,7 +112,7 @@ class Finisher:
     # -- record ------------------------------------------------------------------------------------------------------
 
     def _record(self, items: Sequence[Item], notes: Sequence[TaskState] = ()) -> None:
-        open_items = [item for item in items if item.recorded is None and isinstance(item.decision, End | Repeat)]
+        open_items = [item for item in items if item.recorded is None and isinstance(item.decision, _DECISIONS)]
         states = [*notes, *map(self._state, open_items)]
         if states:
             recorded = self._wiring.backend.put_states(states)
@@ -117,26 +121,43 @@ class Finisher:
 
     def _state(self, item: Item) -> TaskState:
         decision, delivery, position = item.decision, item.delivery, item.signature.position
-        assert isinstance(decision, End | Repeat)
-        end = decision if isinstance(decision, End) else None
-        return TaskState(
-            task_uuid=delivery.uuid,
-            task_name=item.name,
-            state=end.state if end else State.RETRY,
-            results=end.results if end else (),
-            several=end.several if end else False,
+        assert isinstance(decision, _DECISIONS)
+        progress = item.context.last_progress if item.context is not None else None
+        node = position.node if position is not None else ""
+        if isinstance(decision, Repeat):
+            return TaskState.of_run(
+                delivery.uuid,
+                item.name,
+                State.RETRY,
+                error=decision.error,
+                error_type=decision.error_type,
+                traceback=decision.traceback,
+                created_at=delivery.enqueued_at,
+                started_at=item.started_at,
+                attempt=item.attempt,
+                worker=self._worker,
+                progress=progress,
+                token=delivery.token,
+                node=node,
+            )
+        return TaskState.of_run(
+            delivery.uuid,
+            item.name,
+            decision.state,
+            results=decision.results,
+            several=decision.several,
             error=decision.error,
             error_type=decision.error_type,
             traceback=decision.traceback,
-            dead_reason=end.dead_reason if end else "",
+            dead_reason=decision.dead_reason,
             created_at=delivery.enqueued_at,
             started_at=item.started_at,
-            finished_at=(item.finished_at or self._wiring.clock.now()) if end else None,
+            finished_at=item.finished_at or self._wiring.clock.now(),
             attempt=item.attempt,
             worker=self._worker,
-            progress=item.context.last_progress if item.context else None,
+            progress=progress,
             token=delivery.token,
-            node=position.node if position else "",
+            node=node,
         )
 
     # -- settle ------------------------------------------------------------------------------------------------------
@@ -147,16 +168,20 @@ class Finisher:
         while remaining:
             self._record(remaining)  # what a cancel has ended only now
             caused = self._conclude(remaining)
-            by_queue: dict[str, list[Item]] = {}
+            by_queue: dict[str, tuple[list[Item], list[Settlement]]] = {}
             for item in remaining:
-                by_queue.setdefault(item.delivery.queue, []).append(item)
-            ends = {item.uuid: _settlement(item, caused.get(item.uuid, _NOTHING).messages) for item in remaining}
-            stopping = self._stopping(ends.values())
+                group = by_queue.get(item.delivery.queue)
+                if group is None:
+                    group = by_queue[item.delivery.queue] = ([], [])
+                group[0].append(item)
+                follow_ups = caused[item.delivery.uuid].messages if item.delivery.uuid in caused else ()
+                group[1].append(_settlement(item, follow_ups))
+            stopping = self._stopping([ended for _, settlements in by_queue.values() for ended in settlements])
             remaining = []
-            for queue, group in by_queue.items():
-                settlements = [_slowed(ends[item.uuid], stopping) for item in group]
-                answers = self._wiring.broker.settle(queue, settlements)
-                for item, settlement, answer in zip(group, settlements, answers, strict=True):
+            for queue, (group_items, settlements) in by_queue.items():
+                told = [_slowed(settlement, stopping) for settlement in settlements] if stopping else settlements
+                answers = self._wiring.broker.settle(queue, told)
+                for item, settlement, answer in zip(group_items, told, answers, strict=True):
                     if answer is Answer.FLAGGED:
                         item.canceled = item.childless = True
                         if isinstance(item.decision, Launched):
@@ -165,26 +190,37 @@ class Finisher:
                         continue
                     item.answer = answer
                     item.over = True
-                    if answer is Answer.LOST:
-                        continue
-                    if any(message.queue != queue for message in settlement.follow_ups):
-                        self._to_relay.add(queue)
-                    if _has_end(item):
-                        what = caused.get(item.uuid, _NOTHING)
-                        self._ended_roots += what.ended_roots
-                        self._failed_roots += [(root, item.signature) for root in what.failed_roots]
-                        self._keep(what.never, self._wiring.config.results_expire_in)
-                        if not what.goes_on and not what.failed_roots:
-                            self._plan_release(item.signature)
+                    if answer is not Answer.LOST:
+                        self._settled(item, settlement, caused.get(item.delivery.uuid, _NOTHING))
+
+    def _settled(self, item: Item, settlement: Settlement, caused: _Caused) -> None:
+        """Note what is to be relayed and released."""
+        queue = item.delivery.queue
+        if settlement.follow_ups and any(message.queue != queue for message in settlement.follow_ups):
+            self._to_relay.add(queue)
+        if not _has_end(item):
+            return
+        if caused is not _NOTHING:
+            self._ended_roots += caused.ended_roots
+            self._failed_roots += [(root, item.signature) for root in caused.failed_roots]
+            self._keep(caused.never, self._wiring.config.results_expire_in)
+        if not caused.goes_on and not caused.failed_roots:
+            self._plan_release(item.signature)
 
     def _stopping(self, settlements: Iterable[Settlement]) -> set[str]:
         """Codes of what would follow that are being cancelled."""
-        codes = {message.code for settlement in settlements for message in settlement.follow_ups if message.code}
+        codes = {
+            message.code
+            for settlement in settlements
+            if settlement.follow_ups
+            for message in settlement.follow_ups
+            if message.code
+        }
         return marked(self._wiring.backend, codes, self._wiring.clock.now()) if codes else set()
 
     def _conclude(self, items: Sequence[Item]) -> dict[str, _Caused]:
         """What the ends among these cause. Ends that they rule out are recorded on the way."""
-        causing = [item for item in items if _has_end(item) and _may_cause(item.signature)]
+        causing = [item for item in items if _may_cause(item.signature) and _has_end(item)]
         if not causing:
             return {}
         never = {item.uuid: self._launching.abandon(item) for item in causing if item.signature.name in RESERVED}
@@ -258,7 +294,11 @@ class Finisher:
             self._to_relay.discard(queue)
 
     def _plan_release(self, signature: Signature[Any]) -> None:
-        self._keep([signature.uuid], self._wiring.config.results_expire_in if signature.keep_result else 0.0)
+        keep = self._wiring.config.results_expire_in if not signature.set_options or signature.keep_result else 0.0
+        line = self._to_release.get(keep)
+        if line is None:
+            line = self._to_release[keep] = []
+        line.append(signature.uuid)
 
     def _keep(self, uuids: Iterable[str], seconds: float) -> None:
         self._to_release.setdefault(seconds, []).extend(uuids)
@@ -280,7 +320,7 @@ class Finisher:
 
 
 def _has_end(item: Item) -> bool:
-    return item.recorded is not None and item.recorded.is_completed
+    return item.recorded is not None and item.recorded.state in FINAL
 
 
 def _slowed(settlement: Settlement, codes: set[str]) -> Settlement:
@@ -295,13 +335,13 @@ def _may_cause(signature: Signature[Any]) -> bool:
 
 def _settlement(item: Item, follow_ups: tuple[Message, ...]) -> Settlement:
     """How the broker is told, from what is recorded and not from what was to be."""
-    uuid, token, decision, recorded = item.uuid, item.hold.token, item.decision, item.recorded
-    if recorded is not None and recorded.is_completed:
+    uuid, token, decision, recorded = item.delivery.uuid, item.hold.token, item.decision, item.recorded
+    if recorded is not None and recorded.state in FINAL:
         if recorded.dead_reason:
             return Settlement(uuid, token, SettleAs.DEAD, reason=recorded.dead_reason, follow_ups=follow_ups)
         return Settlement(uuid, token, SettleAs.DONE, follow_ups=follow_ups)
     if isinstance(decision, Launched):
         return Settlement(uuid, token, SettleAs.DONE, follow_ups=decision.messages)
-    if isinstance(decision, Repeat | Parked):
+    if isinstance(decision, _REPEATED):
         return Settlement(uuid, token, SettleAs.RETRY, decision.delay, decision.attempts)
     return Settlement(uuid, token, SettleAs.RETURN)

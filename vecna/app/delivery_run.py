@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import datetime as dt
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -20,11 +21,14 @@ from vecna.app.delivery_values import TIMEOUT, Item, Launched, Parked, Wiring
 from vecna.app.launchers import RESERVED
 from vecna.app.launching import Launching
 from vecna.app.task import AnyTask
-from vecna.app.tracing import RunSpan, process_span
+from vecna.app.tracing import RunSpan, is_recorded, process_span
 from vecna.domain.decide import Canceled, Failed, Outcome, Postponed
 from vecna.domain.durations import LONGEST
 from vecna.domain.errors import InvalidArgument, RetryTaskLater, TaskCanceled, TaskTimeout
 from vecna.domain.signature import Signature
+
+#: Seconds for which it is taken for granted that spans are recorded, or are not.
+_TRACED_FOR: Final = 1.0
 
 Result = tuple[Outcome | Launched | Parked, BaseException | None]
 
@@ -64,6 +68,9 @@ class Runner:
         self._worker = worker
         self._hooks = hooks
         self._launching = Launching(wiring)
+        self._traced = False
+        self._traced_until = -math.inf
+        self._traced_for = 0.0 if wiring.clock.virtual else _TRACED_FOR
 
     def run(self, item: Item) -> bool:
         """Run a function here, in a context of its own. Never raises.
@@ -78,6 +85,8 @@ class Runner:
 
     def _run(self, item: Item) -> bool:
         running_task.set(item.context)
+        if not self._is_traced(item):
+            return self._end(item, *self._call(item))
         with self._span(item) as span:
             outcome, exception = self._call(item)
             if isinstance(outcome, Failed):
@@ -108,6 +117,8 @@ class Runner:
         if not self._begin(item):
             return item.outcome is not None
         running_task.set(item.context)
+        if not self._is_traced(item):
+            return self._end(item, *await self._acall(item))
         with self._span(item) as span:
             outcome, exception = await self._acall(item)
             if isinstance(outcome, Failed):
@@ -136,6 +147,12 @@ class Runner:
     def _span(self, item: Item) -> AbstractContextManager[RunSpan]:
         return process_span(item.signature, queue=item.delivery.queue, worker=self._worker, attempt=item.attempt)
 
+    def _is_traced(self, item: Item) -> bool:
+        assert item.started is not None
+        if item.started >= self._traced_until:
+            self._traced, self._traced_until = is_recorded(), item.started + self._traced_for
+        return self._traced
+
     def _begin(self, item: Item) -> bool:
         now = self._clock.monotonic()
         if item.hold.lost or now >= item.hold.trusted_until:
@@ -147,10 +164,11 @@ class Runner:
         item.started_at = started_at = self._clock.now()
         item.started = now
         deadline = None
-        if signature.timeout is not None:
+        timeout = signature.set_options.get("timeout")
+        if timeout is not None:
             item.claim = [None]
             # A limit of a thousand years has no date.
-            deadline = started_at + signature.timeout if signature.timeout < LONGEST else None
+            deadline = started_at + timeout if timeout < LONGEST else None
         item.context = TaskContext(
             signature,
             self._clock,

@@ -46,6 +46,11 @@ def _tracer() -> Tracer | None:
     return trace.get_tracer("vecna")  # type: ignore[no-any-return]  # the module is looked up by name
 
 
+def is_recorded() -> bool:
+    """Whether spans are recorded. To find out costs as much as all else of a short run: ask seldom."""
+    return _tracer() is not None
+
+
 def inject(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     """The headers with the trace context of the current span; the same object if there is none."""
     trace: Any = sys.modules.get("opentelemetry.trace")

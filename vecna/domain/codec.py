@@ -227,6 +227,8 @@ def _object(key: str, value: object) -> dict[str, Any]:
     return value
 
 
+#: The keys of a call with nothing but positional arguments.
+_SIMPLE: Final = {"UUID", "Name", "Args"}
 _Reader = Callable[[Any, int], Any]
 
 
@@ -264,6 +266,8 @@ def _signature(plain: object, depth: int) -> Signature:
         raise InvalidSignature(f"callbacks nest deeper than {MAX_DEPTH}")
     if type(plain) is not dict:
         raise InvalidSignature("a callback of the message is not an object")
+    if plain.keys() == _SIMPLE and plain["UUID"] and plain["Args"] is not None:  # nearly always
+        return Signature.of_call(plain["UUID"], plain["Name"], tuple(_read_args(plain["Args"], depth)))
     fields: dict[str, Any] = {"name": None}
     for key, value in plain.items():
         if value is not None and key in _READERS:

@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from vecna.domain.arg import TaskResult
-from vecna.domain.codec import decode_object, format_instant, parse_instant
+from vecna.domain.codec import decode_object, parse_instant
 from vecna.domain.errors import InvalidSignature, VecnaError
 
 
@@ -83,8 +83,32 @@ def token_number(token: str) -> int:
     return int(head) if head.isdecimal() and len(head) <= 20 else 0
 
 
+@attrs.define
+class _Fields:
+    """The attributes of `TaskState`, not yet frozen: that is several times as fast to fill."""
+
+    task_uuid: str
+    task_name: str = ""
+    state: State = State.PENDING
+    results: tuple[TaskResult, ...] = ()
+    several: bool = False
+    error: str = ""
+    error_type: str = ""
+    traceback: str = ""
+    dead_reason: str = ""
+    created_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+    attempt: int = 0
+    worker: str = ""
+    progress: tuple[float, float] | None = None
+    token: str = ""
+    node: str = ""
+    parent: str = ""
+
+
 @attrs.frozen(kw_only=True)
-class TaskState:
+class TaskState(_Fields):
     """What the backend knows of one task.
 
     Attributes:
@@ -108,29 +132,10 @@ class TaskState:
         parent: id of the task whose callback it is, while it waits for that; "" otherwise.
     """
 
-    task_uuid: str
-    task_name: str = ""
-    state: State = State.PENDING
-    results: tuple[TaskResult, ...] = ()
-    several: bool = False
-    error: str = ""
-    error_type: str = ""
-    traceback: str = ""
-    dead_reason: str = ""
-    created_at: dt.datetime | None = None
-    started_at: dt.datetime | None = None
-    finished_at: dt.datetime | None = None
-    attempt: int = 0
-    worker: str = ""
-    progress: tuple[float, float] | None = None
-    token: str = ""
-    node: str = ""
-    parent: str = ""
-
     @property
     def is_completed(self) -> bool:
         """SUCCESS, FAILURE or CANCELED."""
-        return self.state.is_final
+        return self.state in FINAL
 
     @property
     def is_success(self) -> bool:
@@ -146,6 +151,50 @@ class TaskState:
     def is_canceled(self) -> bool:
         """CANCELED."""
         return self.state is State.CANCELED
+
+    @staticmethod
+    def of_run(
+        task_uuid: str,
+        task_name: str,
+        state: State,
+        *,
+        results: tuple[TaskResult, ...] = (),
+        several: bool = False,
+        error: str = "",
+        error_type: str = "",
+        traceback: str = "",
+        dead_reason: str = "",
+        created_at: dt.datetime | None,
+        started_at: dt.datetime | None,
+        finished_at: dt.datetime | None = None,
+        attempt: int,
+        worker: str,
+        progress: tuple[float, float] | None = None,
+        token: str,
+        node: str = "",
+    ) -> TaskState:
+        """What a worker writes of a run; the same as the constructor, only faster."""
+        made: Any = _Fields(
+            task_uuid,
+            task_name,
+            state,
+            results,
+            several,
+            error,
+            error_type,
+            traceback,
+            dead_reason,
+            created_at,
+            started_at,
+            finished_at,
+            attempt,
+            worker,
+            progress,
+            token,
+            node,
+        )
+        made.__class__ = TaskState
+        return made  # type: ignore[no-any-return]  # by the line before
 
     def value(self) -> Any:
         """What the task returned, in JSON's types: a tuple if it returned several, None for no result."""
@@ -176,20 +225,29 @@ class TaskState:
 
     def to_json(self) -> bytes:
         """The record as bytes; what is unset is left out."""
-        plain: dict[str, object] = {"TaskUUID": self.task_uuid, "State": self.state.value}
-        for name, key in _TEXTS.items():
-            if value := getattr(self, name):
-                plain[key] = value
-        for name, key in _INSTANTS.items():
-            if (instant := getattr(self, name)) is not None:
-                plain[key] = format_instant(instant)
-        if self.results:
-            plain["Results"] = [{"Type": result.type, "Value": result.value} for result in self.results]
-        if self.several:
-            plain["Several"] = True
-        if self.progress is not None:
-            plain["Progress"] = list(self.progress)
-        return _encode(plain)
+        results = [{"Type": result.type, "Value": result.value} for result in self.results] if self.results else []
+        return _encode(
+            _Record(
+                self.task_uuid,
+                self.state,
+                self.task_name,
+                self.error,
+                self.error_type,
+                self.traceback,
+                self.dead_reason,
+                self.attempt,
+                self.worker,
+                self.token,
+                self.node,
+                self.parent,
+                self.created_at,
+                self.started_at,
+                self.finished_at,
+                results,
+                self.several,
+                self.progress,
+            )
+        )
 
     @staticmethod
     def from_json(record: bytes | str) -> TaskState:
@@ -244,3 +302,38 @@ _TEXTS: Final = {
     "parent": "Parent",
 }
 _INSTANTS: Final = {"created_at": "CreatedAt", "started_at": "StartedAt", "finished_at": "FinishedAt"}
+
+
+class _Record(
+    msgspec.Struct,
+    omit_defaults=True,
+    rename={
+        "task_uuid": "TaskUUID",
+        "state": "State",
+        **_TEXTS,
+        **_INSTANTS,
+        "results": "Results",
+        "several": "Several",
+        "progress": "Progress",
+    },
+):
+    """A record as it is written: several times as fast as by way of a dict, for it is done for every task that runs."""
+
+    task_uuid: str
+    state: State
+    task_name: str = ""
+    error: str = ""
+    error_type: str = ""
+    traceback: str = ""
+    dead_reason: str = ""
+    attempt: int = 0
+    worker: str = ""
+    token: str = ""
+    node: str = ""
+    parent: str = ""
+    created_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+    results: list[dict[str, Any]] = []  # a Struct's own default, copied for each
+    several: bool = False
+    progress: tuple[float, float] | None = None

@@ -11,7 +11,7 @@ from vecna.adapters.redis.buckets import CHUNK, bucket_chunks
 from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.listener import RedisListener
 from vecna.adapters.redis.plans import RedisPlans
-from vecna.domain.state import TaskState, token_number
+from vecna.domain.state import State, TaskState, token_number
 from vecna.kit.rules import check_ids, read_state
 from vecna.ports.backend import Backend, Listener
 
@@ -40,10 +40,10 @@ class RedisBackend(RedisPlans, Backend):
         clock = self._connections.clock
         channel = "" if clock.virtual else keys.ends(self._namespace)
         recorded = list(states)
-        for chunk in self._chunks([state.task_uuid for state in states], lambda at: len(payloads[at])):
+        heads: dict[tuple[str, State], bytes] = {}
+        for chunk in self._chunks([state.task_uuid for state in states], [len(payload) for payload in payloads]):
             args: list[Any] = [wire.now_argument(clock), channel]
-            for at in chunk:
-                args += (states[at].task_uuid, _head(states[at]), payloads[at])
+            args += [_head(states[at], heads) + payloads[at] for at in chunk]
             names = [keys.record(self._namespace, states[at].task_uuid) for at in chunk]
             answers = self._connections.run(scripts.PUT_STATES, names, args, patience=IMPATIENT)
             for at, answer in zip(chunk, answers, strict=True):
@@ -101,10 +101,9 @@ class RedisBackend(RedisPlans, Backend):
 
     def _each(self, script: scripts.Script, uuids: Sequence[str], *args: Any) -> None:
         check_ids(uuids, "task id")
-        for chunk in self._chunks(uuids, lambda _: 0):
-            ids = [uuids[at] for at in chunk]
-            names = [keys.record(self._namespace, uuid) for uuid in ids]
-            self._connections.run(script, names, (*args, *ids), patience=IMPATIENT)
+        for chunk in self._chunks(uuids):
+            names = [keys.record(self._namespace, uuids[at]) for at in chunk]
+            self._connections.run(script, names, args, patience=IMPATIENT)
 
     def unreleased(self, age: dt.timedelta, limit: int) -> list[str]:
         """See `vecna.ports.States`."""
@@ -117,8 +116,8 @@ class RedisBackend(RedisPlans, Backend):
             found += [(float(reply[at + 1]), reply[at].decode()) for at in range(0, len(reply), 2)]
         return [uuid for _, uuid in sorted(found)[:limit]]
 
-    def _chunks(self, uuids: Sequence[str], size: Callable[[int], int]) -> Iterator[list[int]]:
-        return bucket_chunks(uuids, size, is_cluster=self._connections.is_cluster)
+    def _chunks(self, uuids: Sequence[str], sizes: Sequence[int] | None = None) -> Iterator[Sequence[int]]:
+        return bucket_chunks(uuids, sizes, is_cluster=self._connections.is_cluster)
 
     # -- Waiting -----------------------------------------------------------------------------------------------------
 
@@ -131,7 +130,11 @@ class RedisBackend(RedisPlans, Backend):
         self._connections.close()
 
 
-def _head(state: TaskState) -> str:
-    """What a record is compared by: '<final> <lease, 14 digits> <rank>'."""
-    final = "1" if state.is_completed else "0"
-    return f"{final} {min(token_number(state.token), _MOST):014d} {state.state.rank}"
+def _head(state: TaskState, known: dict[tuple[str, State], bytes]) -> bytes:
+    """What a record is compared by, and when it expires: never yet. The same for most of one call."""
+    head = known.get((state.token, state.state))
+    if head is None:
+        number = min(token_number(state.token), _MOST)
+        head = b"%d %014d %d 00000000000000 " % (state.is_completed, number, state.state.rank)
+        known[state.token, state.state] = head
+    return head

@@ -14,7 +14,7 @@ from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, chunks
 from vecna.adapters.redis.waiter import RedisWaiter
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
-from vecna.kit.rules import check_messages
+from vecna.kit.rules import check_ids, check_messages
 from vecna.ports.broker import Broker, Waiter
 from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, SettleAs, Settlement
 
@@ -104,9 +104,10 @@ class RedisBroker(RedisSchedules, Broker):
     def settle(self, queue: str, settlements: Sequence[Settlement]) -> list[Answer]:
         """See `vecna.ports.Queueing`."""
         check_id(queue, "queue name")
+        check_ids([settlement.uuid for settlement in settlements], "task id")
         for settlement in settlements:
-            check_id(settlement.uuid, "task id")
-            check_messages(settlement.follow_ups)
+            if settlement.follow_ups:
+                check_messages(settlement.follow_ups)
         answers: list[Answer] = [Answer.GONE] * len(settlements)
         for chunk in _settle_chunks(settlements):
             args: list[Any] = [wire.now_argument(self._connections.clock), self._dead_letter_limit]
@@ -134,8 +135,7 @@ class RedisBroker(RedisSchedules, Broker):
     def cancel(self, queue: str, uuids: Sequence[str]) -> list[Canceling]:
         """See `vecna.ports.Cancelling`."""
         check_id(queue, "queue name")
-        for uuid in uuids:
-            check_id(uuid, "task id")
+        check_ids(uuids, "task id")
         found: list[Canceling] = []
         now = wire.now_argument(self._connections.clock)
         while len(found) < len(uuids):
@@ -149,7 +149,7 @@ class RedisBroker(RedisSchedules, Broker):
         self._connections.close()
 
 
-def _settle_chunks(settlements: Sequence[Settlement]) -> Iterator[list[int]]:
+def _settle_chunks(settlements: Sequence[Settlement]) -> Iterator[Sequence[int]]:
     """Positions of settlements that go in one call: not too many or too large.
 
     What is given back in several calls would end up in the wrong order, as each call puts its own at the head: so the
@@ -160,6 +160,10 @@ def _settle_chunks(settlements: Sequence[Settlement]) -> Iterator[list[int]]:
         return sum([len(message.body) for message in settlements[position].follow_ups])
 
     positions: Sequence[int] = range(len(settlements))
+    if len(settlements) <= CHUNK and not any(settlement.follow_ups for settlement in settlements):
+        if settlements:
+            yield positions
+        return
     if len(settlements) > CHUNK:
         returned = [at for at in positions if settlements[at].settle is SettleAs.RETURN]
         positions = [at for at in positions if settlements[at].settle is not SettleAs.RETURN]
@@ -172,13 +176,16 @@ def _settle_chunks(settlements: Sequence[Settlement]) -> Iterator[list[int]]:
 def _add_settlement(args: list[Any], queue: str, settlement: Settlement) -> None:
     """Append what the settle script wants to know of one settlement."""
     detail: str | bytes = ""
+    if settlement.settle is SettleAs.DONE and not settlement.follow_ups:
+        args += (settlement.uuid, b"D" + wire.token(settlement.token))  # nearly always
+        return
     if settlement.settle is SettleAs.RETRY:
         behind = settlement.attempts
         delay = max(0, wire.milliseconds(settlement.delay))
         detail = f"{delay} {behind.retries} {behind.repeats} {behind.parks}"
     elif settlement.settle is SettleAs.DEAD:
         detail = settlement.reason.encode(errors="replace")
-    kind, token = _KINDS[settlement.settle], wire.token(settlement.token)
+    kind, token = _KINDS[settlement.settle], b"F" + wire.token(settlement.token)
     args += (settlement.uuid, token, kind, detail, len(settlement.follow_ups))
     for message in settlement.follow_ups:
         target = "" if message.queue == queue else message.queue

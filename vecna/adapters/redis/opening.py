@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import attrs
+import hiredis
 from redis import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.connection import AbstractConnection, Connection, UnixDomainSocketConnection
+from redis.exceptions import DataError
 from redis.retry import Retry
 
 from vecna.adapters.redis.address import RedisAddress
@@ -174,6 +176,7 @@ class Opener:
             "health_check_interval": _HEALTH,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
+            "command_packer": Packer(),
         }
         if address.path:
             return {**options, "connection_class": UnixDomainSocketConnection, "path": address.path}
@@ -192,6 +195,20 @@ class Opener:
             ssl=self._address.tls,
             protocol=2,
         )
+
+
+class Packer:
+    """Writes commands as redis-py does, without its look at each argument: scripts are given hundreds."""
+
+    def pack(self, *args: Any) -> list[bytes]:
+        """The bytes of one command, whose arguments are str, bytes and numbers; the first may be of two words."""
+        first = args[0].encode() if isinstance(args[0], str) else args[0]
+        if b" " in first:
+            args = (*first.split(), *args[1:])
+        try:
+            return [hiredis.pack_command(args)]
+        except TypeError as exc:
+            raise DataError(str(exc)) from None
 
 
 def _keepalive(write_timeout: float) -> dict[int, int]:

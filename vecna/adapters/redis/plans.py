@@ -64,11 +64,8 @@ class RedisPlans(Plans):
 
     def _store(self, written: Sequence[plan_fields.Entry]) -> Iterator[list[int]]:
         """Store some entries a call; for each call, whether its nodes are not yet released."""
-
-        def size(at: int) -> int:
-            return written[at].size + _WEIGHT * (len(written[at].fields) + 1)
-
-        for chunk in self._chunks_of([entry.node.uuid for entry in written], size):
+        sizes = [entry.size + _WEIGHT * (len(entry.fields) + 1) for entry in written]
+        for chunk in self._chunks_of([entry.node.uuid for entry in written], sizes):
             args: list[Any] = [wire.now_argument(self._connections.clock)]
             for at in chunk:
                 node, fields = written[at].node, written[at].fields
@@ -135,7 +132,7 @@ class RedisPlans(Plans):
         clock = self._connections.clock
         channel = "" if clock.virtual else keys.ends(self._namespace)
         answers: list[Reported | None] = [None] * len(reports)
-        for chunk in self._chunks_of([report.node for report in reports], lambda at: len(reasons[at])):
+        for chunk in self._chunks_of([report.node for report in reports], [len(reason) for reason in reasons]):
             args: list[Any] = [wire.now_argument(clock), channel]
             for at in chunk:
                 report = reports[at]
@@ -208,14 +205,14 @@ class RedisPlans(Plans):
 
     def _release(self, uuids: Sequence[str], keep: int) -> None:
         clock = self._connections.clock
-        for chunk in self._chunks_of(uuids, lambda _: 0):
+        for chunk in self._chunks_of(uuids):
             ids = [uuids[at] for at in chunk]
             names = [keys.node(self._namespace, uuid) for uuid in ids]
             args = (wire.now_argument(clock), keep, "0" if clock.virtual else "1", *ids)
             self._connections.run(scripts.PLAN_RELEASE, names, args, patience=IMPATIENT)
 
-    def _chunks_of(self, uuids: Sequence[str], size: Any) -> Iterator[list[int]]:
-        return bucket_chunks(uuids, size, is_cluster=self._connections.is_cluster)
+    def _chunks_of(self, uuids: Sequence[str], sizes: Sequence[int] | None = None) -> Iterator[Sequence[int]]:
+        return bucket_chunks(uuids, sizes, is_cluster=self._connections.is_cluster)
 
 
 def _reported(node: str, reply: bytes | None) -> Reported:

@@ -39,11 +39,24 @@ class Capacity:
     def measure(self) -> None:
         """Look at what is held and what runs; `room` and `fit` go by that."""
         self._soon = self._slots.total - self._slots.long_running(self._clock.monotonic())
-        held = self._deliveries.items() if self._deliveries.held else ()
-        passing = [item for item in held if not (item.long or (item.started is not None and self._is_unlimited(item)))]
-        self._free = self._soon - sum(map(self._weight, passing))
-        self._most = self._pace.most(math.inf if self._slots.unlimited_coroutines else self._soon)
-        self._more = self._most - len(passing)
+        unlimited = self._slots.unlimited_coroutines
+        # For every round all that is held: few names, and no call for each.
+        weights: dict[str, float] = {}
+        passing, weight = 0, 0.0
+        for item in self._deliveries.items() if self._deliveries.held else ():
+            task = item.task
+            without_slot = unlimited and task is not None and task.is_async
+            if item.long or (without_slot and item.started is not None):
+                continue
+            passing += 1
+            if task is not None and not without_slot:
+                known = weights.get(task.name)
+                if known is None:
+                    known = weights[task.name] = self._pace.weight(task.name)
+                weight += known
+        self._free = self._soon - weight
+        self._most = self._pace.most(math.inf if unlimited else self._soon)
+        self._more = self._most - passing
 
     def room(self, queue: str) -> int:
         """How many more messages of a queue could start soon; 0 or less for none."""

@@ -2,25 +2,26 @@
 -- include: time
 -- flags: allow-oom
 -- KEYS the records.
--- ARGV[1] now; ARGV[2] what names of channels begin with, '' to tell nobody; then for each record: id,
---   '<1 if an end, else 0> <lease, 14 digits> <rank>', payload.
+-- ARGV[1] now; ARGV[2] what names of channels begin with, '' to tell nobody; then each record as it is to be stored.
 -- Effect: an end is never replaced; others move forward by (lease, rank). An end is noted as not released in the sorted
 --   set beside the record, and published.
 -- Returns for each record 0 if it was written, else the payload that stands.
--- Cost: some four commands a record. A record is '<head> <expires at ms, 14 digits> <payload>'.
-local answers = {}
+-- Cost: some four commands a record. A record is '<1 if an end, else 0> <lease, 14 digits> <rank> <expires at ms, 14
+--   digits> <payload>'.
+local answers, score, sub = {}, digits(now), string.sub
 for n, key in ipairs(KEYS) do
-    local id, head, payload = ARGV[3 * n], ARGV[3 * n + 1], ARGV[3 * n + 2]
-    local old = call('GETRANGE', key, 0, 33)
-    local expires = tonumber(string.sub(old, 20, 33)) or 0
+    local record = ARGV[n + 2]
+    local old, final = call('GETRANGE', key, 0, 33), sub(record, 1, 1) == '1'
+    local expires = old ~= '' and tonumber(sub(old, 20, 33)) or 0
     if old ~= '' and (expires == 0 or expires > now)
-        and (string.sub(old, 1, 1) == '1' or (string.sub(head, 1, 1) == '0' and string.sub(head, 3) < string.sub(old, 3, 18))) then
-        answers[n] = string.sub(call('GET', key), 35)
+        and (sub(old, 1, 1) == '1' or (not final and sub(record, 3, 18) < sub(old, 3, 18))) then
+        answers[n] = sub(call('GET', key), 35)
     else
         answers[n] = 0
-        call('SET', key, head .. ' 00000000000000 ' .. payload)
-        if string.sub(head, 1, 1) == '1' then
-            call('ZADD', string.sub(key, 1, #key - #id - 1), digits(now), id)
+        call('SET', key, record)
+        if final then
+            local index, id = string.match(key, '^(.-}):(.*)$')
+            call('ZADD', index, score, id)
             if ARGV[2] ~= '' then
                 call('PUBLISH', ARGV[2] .. id, '')
             end

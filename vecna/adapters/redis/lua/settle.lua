@@ -2,8 +2,8 @@
 -- include: time bucket mark place head touch outbox forget
 -- flags: allow-oom
 -- KEYS[1] the queue.
--- ARGV[1] now; [2] how many dead letters are kept; then for each settlement: id, token, kind, detail, n, and n times
---   target ('' this queue), id, mark, body of a follow-up.
+-- ARGV[1] now; [2] how many dead letters are kept; then for each settlement: id, 'F' and the token, kind, detail, n, and n
+--   times target ('' this queue), id, mark, body of a follow-up; or just id, 'D' and the token: done, nothing follows.
 --   kind: 'D' done; 'R' retry, detail '<delay ms> <retries> <repeats> <parks>'; 'B' back to the head; 'X' dead letter,
 --   detail the reason.
 -- Effect: as said, per settlement; follow-ups for this queue are stored, those for others numbered in outboxes.
@@ -13,7 +13,7 @@ local position, settlements, ids = 3, {}, {}
 while position <= #ARGV do
     settlements[#settlements + 1] = position
     ids[#ids + 1] = ARGV[position]
-    position = position + 5 + 4 * tonumber(ARGV[position + 4])
+    position = position + (byte(ARGV[position + 1]) == 68 and 2 or 5 + 4 * tonumber(ARGV[position + 4]))
 end
 local owners = call('HMGET', Q .. ':leased', unpack(ids))
 local meta = call('HMGET', Q .. ':meta', 'touched', 'duration')
@@ -79,8 +79,12 @@ end
 
 local answers = {}
 for n, at in ipairs(settlements) do
-    local id, token, kind, follow = ids[n], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 4])
-    local owner, code = string.match(owners[n] or '', '^(%S*) ?(%S*)')
+    local id, token, short = ids[n], sub(ARGV[at + 1], 2), byte(ARGV[at + 1]) == 68
+    local kind, detail, follow = short and 'D' or ARGV[at + 2], ARGV[at + 3], short and 0 or tonumber(ARGV[at + 4])
+    local owner, code = owners[n] or '', ''
+    if string.find(owner, ' ', 1, true) then
+        owner, code = string.match(owner, '^(%S*) (%S*)')
+    end
     if owner ~= token or token == '' or settled[id] then
         local last = string.match(call('HGET', Q .. ':counts', id) or '', '^%d+ %d+ %d+ (.*)$')
         answers[n] = call('HEXISTS', body_key(id), id) == 0 and 'g' or last == kind .. ' ' .. token and 'a' or 'l'
@@ -91,7 +95,7 @@ for n, at in ipairs(settlements) do
         settled[id] = true
         unleased[#unleased + 1] = id
         released[token] = (released[token] or 0) + 1
-        apply(id, code ~= '' and code or nil, token, kind, ARGV[at + 3], at + 5, follow)
+        apply(id, code ~= '' and code or nil, token, kind, detail, at + 5, follow)
     end
 end
 
