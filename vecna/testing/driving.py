@@ -1,0 +1,43 @@
+"""Going through the steps: in this thread alone, or with coroutine tasks on the event loop that runs just now."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from vecna.app.delivery_values import Item
+from vecna.testing.coroutines import Coroutines, Stuck
+
+
+def owners_frames(exc: BaseException, package: str) -> BaseException:
+    """The exception with a traceback that begins in the code of its owner, and not in ours."""
+    frames = exc.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frames = frames.tb_next
+    return exc if frames is None else exc.with_traceback(frames)
+
+
+def drain(steps: Generator[Item, None, int], coroutines: Coroutines) -> int:
+    """Run all steps in this thread."""
+    while True:
+        try:
+            item = next(steps)
+        except StopIteration as end:
+            return int(end.value)
+        try:
+            coroutines.run(item)
+        except Stuck:
+            steps.close()
+            raise RuntimeError(
+                f"coroutine task {item.name} waits for something that nothing here will bring: the harness runs one "
+                "task at a time. It was cancelled"
+            ) from None
+
+
+async def adrain(steps: Generator[Item, None, int], coroutines: Coroutines) -> int:
+    """Run all steps, coroutines on the loop that runs just now."""
+    while True:
+        try:
+            item = next(steps)
+        except StopIteration as end:
+            return int(end.value)
+        await coroutines.arun(item)
