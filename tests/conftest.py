@@ -11,7 +11,7 @@ from tests import canary
 from tests.servers import RedisServer, binaries
 
 # The contract suites are shipped; their asserts are to explain themselves here as they do for users.
-pytest.register_assert_rewrite("vecna.testing")
+pytest.register_assert_rewrite("vecna.testing.contracts")
 
 # No deadline: on a shared machine it measures the neighbours. In CI the same examples every time.
 settings.register_profile("local", deadline=None, print_blob=True)
@@ -25,8 +25,9 @@ SERVER_FIXTURES = {"any_redis", "any_redis_url", "redis_server", "redis_url", "s
 _numbers = itertools.count(1)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Look through everything that is put out for the password of the test servers."""
+    config.addinivalue_line("markers", "long: takes minutes, or repeats elsewhere what was shown: `make faults-long`")
     canary.attend()
 
 
@@ -42,8 +43,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a server, so that `-m 'not redis'` leaves it out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what uses a server, so that `-m 'not redis'` leaves it out; leave out what is long unless it is asked for."""
+    if "long" not in config.getoption("markexpr"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if SERVER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.redis)
