@@ -69,3 +69,4 @@ def test_a_broken_law_shows_what_was_compared(tmp_path):
 
     assert result.returncode == 1, result.stderr
     assert "datetime.timedelta(seconds=3600) == datetime.timedelta(0)" in result.stdout
+    assert "Broken law: now is an instant in utc. A naive one would be read in the zone of whoever" in result.stdout

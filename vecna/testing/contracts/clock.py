@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vecna.ports.clock import Clock
+from vecna.testing.contracts.law import Laws
 from vecna.testing.contracts.values import PATIENCE
 
 
-class ClockContract:
+class ClockContract(Laws):
     """The laws of `vecna.ports.Clock`, each a test. Bind them with `make`."""
 
     def make(self) -> Clock:

@@ -26,6 +26,7 @@ from vecna.ports.values import (
     Settlement,
     Standing,
 )
+from vecna.testing.contracts.law import Laws
 from vecna.testing.contracts.values import LEASE, PATIENCE
 
 T = TypeVar("T")
@@ -143,7 +144,7 @@ class DrivenQueue:
             self.extend("0:nobody:1")
 
 
-class BrokerCase:
+class BrokerCase(Laws):
     """What the laws of the broker have in common."""
 
     def make(self, clock: Clock) -> Broker:

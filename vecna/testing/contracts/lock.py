@@ -14,6 +14,7 @@ from vecna.domain.errors import InvalidArgument
 from vecna.ports.clock import Clock
 from vecna.ports.lock import Grant, Lock
 from vecna.testing.contracts.driven import at_once
+from vecna.testing.contracts.law import Laws
 from vecna.testing.contracts.values import HOSTILE, MILLISECOND, SECOND
 
 TTL = 10 * SECOND
@@ -24,7 +25,7 @@ def _taken(grant: Grant | None) -> Grant:
     return grant
 
 
-class LockContract:
+class LockContract(Laws):
     """The laws of `vecna.ports.Lock`, each a test. Bind them with `make`."""
 
     def make(self, clock: Clock) -> Lock:

@@ -14,6 +14,7 @@ from vecna.domain.state import FINAL, State, TaskState
 from vecna.ports.backend import Backend
 from vecna.ports.clock import Clock
 from vecna.testing.contracts.driven import at_once
+from vecna.testing.contracts.law import Laws
 from vecna.testing.contracts.values import HOSTILE, NOTHING, SECOND
 
 ENDS = sorted(FINAL)
@@ -27,7 +28,7 @@ def state(uuid: str, state: State, token: str = FIRST, **fields: object) -> Task
     return TaskState(task_uuid=uuid, state=state, token=token, **fields)  # type: ignore[arg-type]  # by the tests below
 
 
-class BackendCase:
+class BackendCase(Laws):
     """What the laws of the backend have in common."""
 
     def make(self, clock: Clock) -> Backend:
