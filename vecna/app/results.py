@@ -13,6 +13,7 @@ from vecna.app.context import current_task
 from vecna.app.lookup import Lookup
 from vecna.app.parameters import Parameters
 from vecna.app.twins import Pool, Twinned, blocking, twin
+from vecna.app.unfinished import standing_still
 from vecna.app.waiting import News, WaitingRoom
 from vecna.domain.cancellation import Cancellation
 from vecna.domain.durations import to_duration
@@ -185,7 +186,7 @@ class AsyncResult(Twinned, Generic[R]):
             state = await self._pool.run(lambda: self._glance(self._source.clock.monotonic()))
             if state is not None and state.is_completed:
                 return self._value(state)
-            raise self._unfinished(state)
+            raise await self._pool.run(lambda: self._unfinished(state))
         loop = asyncio.get_running_loop()
         future: asyncio.Future[News] = loop.create_future()
 
@@ -322,10 +323,8 @@ class AsyncResult(Twinned, Generic[R]):
     def _unfinished(self, state: TaskState | None) -> ResultTimeout:
         if state is None:
             state = self._state()
-        return ResultTimeout(
-            f"task {self._shown(state)} is {state.state}, and the clock stands still: call run() to run what is due, "
-            "or advance(...) to move the clock, before get()"
-        )
+        why = standing_still(self._source.lookup, state, self.queue, self._source.clock.now())
+        return ResultTimeout(f"task {self._shown(state)} {why}")
 
 
 def _resolve(future: asyncio.Future[News], news: News) -> None:

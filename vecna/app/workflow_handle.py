@@ -12,6 +12,7 @@ from vecna.app.context import current_task
 from vecna.app.gathering import Gathering
 from vecna.app.results import AsyncResult, ResultSource
 from vecna.app.twins import Pool, Twinned, blocking, twin
+from vecna.app.unfinished import standing_still
 from vecna.app.waiting import News
 from vecna.domain.cancellation import Cancellation
 from vecna.domain.durations import to_duration
@@ -206,11 +207,9 @@ class WorkflowResult(Twinned):
             self._raise_cause(states)
         waiting = [final for final in self.finals() if not states[final.uuid].is_completed]
         if waiting:
-            state = states[waiting[0].uuid]
-            raise ResultTimeout(
-                f"{self} waits for task {state.task_uuid} ({state.task_name}), which is {state.state}, and the clock "
-                "stands still: call run() to run what is due, or advance(...) to move the clock, before get()"
-            )
+            state, queue = states[waiting[0].uuid], waiting[0].queue
+            why = standing_still(self._source.lookup, state, queue, self._source.clock.now())
+            raise ResultTimeout(f"{self} waits for task {state.task_uuid} ({state.task_name}), which {why}")
         return states
 
     def _not_inside_a_task(self) -> None:

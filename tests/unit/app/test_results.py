@@ -256,7 +256,9 @@ def test_with_a_virtual_clock_an_unfinished_task_is_named_at_once() -> None:
     handle = server.send_task(Signature("a", delay=5))
 
     with pytest.raises(
-        ResultTimeout, match=r"task .* \(a\) is PENDING, and the clock stands still: call run\(\).*adva"
+        ResultTimeout,
+        match=r"task .* \(a\) is PENDING, delayed in queue 'vecna_tasks' until 2026-01-01T00:00:05\+00:00 "
+        r"\(advance\(seconds=5\)\), and the clock stands still: call run\(\).*advance",
     ):
         handle.get()
     with pytest.raises(ResultTimeout, match="call run"):
