@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vecna.testing.contracts.backend_stress import BackendStressLaws
 from vecna.testing.contracts.keeping import KeepLaws
 from vecna.testing.contracts.listening import ListenLaws
 from vecna.testing.contracts.plan_releasing import PlanReleaseLaws
@@ -10,5 +11,7 @@ from vecna.testing.contracts.reporting import NodeListenLaws, ReportLaws
 from vecna.testing.contracts.states import StateLaws
 
 
-class BackendContract(StateLaws, KeepLaws, ListenLaws, PlanLaws, PlanReleaseLaws, ReportLaws, NodeListenLaws):
+class BackendContract(
+    StateLaws, KeepLaws, ListenLaws, PlanLaws, PlanReleaseLaws, ReportLaws, NodeListenLaws, BackendStressLaws
+):
     """The laws of `vecna.ports.Backend`, each a test. Bind them with `make`."""

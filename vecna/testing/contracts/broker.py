@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vecna.adapters.clock import ManualClock
 from vecna.ports.broker import Broker
+from vecna.testing.contracts.broker_stress import BrokerStressLaws
 from vecna.testing.contracts.cancelling import CancelLaws
 from vecna.testing.contracts.code_cancelling import CodeCancelLaws, CodeCancelWakeLaws
 from vecna.testing.contracts.code_racing import CodeRaceLaws
@@ -19,6 +20,7 @@ from vecna.testing.contracts.racing import RaceLaws
 from vecna.testing.contracts.schedule_racing import ScheduleRaceLaws
 from vecna.testing.contracts.schedule_relaying import RelayScheduleLaws, ScheduleWakeLaws
 from vecna.testing.contracts.schedule_removing import RemovedScheduleLaws
+from vecna.testing.contracts.schedule_stress import ScheduleStressLaws
 from vecna.testing.contracts.scheduling import ScheduleLaws
 from vecna.testing.contracts.settling import SettleLaws
 from vecna.testing.contracts.staging import StageLaws
@@ -49,6 +51,8 @@ class BrokerContract(
     RelayScheduleLaws,
     RemovedScheduleLaws,
     ScheduleRaceLaws,
+    BrokerStressLaws,
+    ScheduleStressLaws,
 ):
     """The laws of `vecna.ports.Broker`, each a test. Bind them with `make`."""
 
