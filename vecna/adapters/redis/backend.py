@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from vecna.adapters.redis import keys, scripts, wire
@@ -62,22 +62,23 @@ class RedisBackend(RedisPlans, Backend):
         found: list[TaskState | None] = []
         for start in range(0, len(uuids), CHUNK):
             names = [keys.record(self._namespace, uuid) for uuid in uuids[start : start + CHUNK]]
-            records = self._connections.attempt(self._getting(names))
+            records = self._get(names)
             found += map(self._read, uuids[start : start + CHUNK], records)
         return found
 
-    def _getting(self, names: Sequence[str]) -> Callable[[Any], list[bytes | None]]:
+    def _get(self, names: Sequence[str]) -> list[bytes | None]:
         if not self._connections.is_cluster:
-            return lambda client: client.mget(names)
+            found: list[bytes | None] = self._connections.call("MGET", *names)
+            return found
 
         def get(client: Any) -> list[bytes | None]:
             pipeline = client.pipeline()
             for name in names:
                 pipeline.get(name)
-            found: list[bytes | None] = pipeline.execute()
-            return found
+            answers: list[bytes | None] = pipeline.execute()
+            return answers
 
-        return get
+        return self._connections.attempt(get)
 
     def _read(self, uuid: str, record: bytes | None) -> TaskState | None:
         if record is None:

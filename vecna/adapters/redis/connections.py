@@ -67,13 +67,21 @@ class Connections:
         """
         command = ("EVALSHA", script.sha, len(keys), *keys, *args)
 
-        def evaluate(client: Client) -> Any:
+        def evaluate(opened: Opened) -> Any:
             try:
-                return client.execute_command(*command)
+                return opened.call(*command)
             except NoScriptError:
-                return client.execute_command("EVAL", script.source, *command[2:])
+                return opened.call("EVAL", script.source, *command[2:])
 
-        return self.attempt(evaluate, patience=patience)
+        return self._attempt(evaluate, patience=patience)
+
+    def call(self, *command: Any, patience: float | None = None) -> Any:
+        """Send one command.
+
+        Raises:
+            BrokerUnavailable, ConfigError: as for `run`.
+        """
+        return self._attempt(lambda opened: opened.call(*command), patience=patience)
 
     def attempt(self, command: Callable[[Client], T], *, patience: float | None = None) -> T:
         """Give `command` a client, again and again while what it fails with may pass.
@@ -81,12 +89,15 @@ class Connections:
         Raises:
             BrokerUnavailable, ConfigError: as for `run`.
         """
+        return self._attempt(lambda opened: command(opened.client), patience=patience)
+
+    def _attempt(self, command: Callable[[Opened], T], *, patience: float | None) -> T:
         started = self.clock.monotonic()
         limit = self.patience if patience is None else min(patience, self.patience)
         tries = 0
         while True:
             try:
-                return command(self._opened().client)
+                return command(self._opened())
             except BrokerUnavailable:
                 raise
             except REDIS_ERRORS as exc:

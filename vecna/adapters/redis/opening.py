@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from vecna.adapters.redis.address import RedisAddress
 from vecna.adapters.redis.checks import Server, check_rights, check_server
+from vecna.adapters.redis.spares import Spares
 
 Client = Any  # redis-py's classes are generic over too much; what is used of them is here
 
@@ -62,11 +63,13 @@ class Opened:
         pid: the process.
         client: its client.
         is_cluster: whether keys are spread over nodes.
+        call: sends one command and returns the answer.
     """
 
     pid: int
     client: Client
     is_cluster: bool
+    call: Callable[..., Any]
 
 
 class Opener:
@@ -102,7 +105,10 @@ class Opener:
             # One host may stand for a cluster: it has told who the others are.
             client.close()
             return self._open_cluster(address.hosts, warn=False)
-        return self._allowed(Opened(os.getpid(), client, is_cluster=False))
+        opened = Opened(
+            os.getpid(), client, is_cluster=False, call=Spares(client.connection_pool, self._settings.max_active).call
+        )
+        return self._allowed(opened)
 
     def dedicated(self, opened: Opened, key: str) -> AbstractConnection:
         """A connection of the caller's own to the server that has `key`, not yet connected, without checks."""
@@ -146,7 +152,7 @@ class Opener:
             **options,
         )
         self._checked(client, warn)
-        return self._allowed(Opened(os.getpid(), client, is_cluster=True))
+        return self._allowed(Opened(os.getpid(), client, is_cluster=True, call=client.execute_command))
 
     def _checked(self, client: Client, warn: bool) -> Server:
         try:
