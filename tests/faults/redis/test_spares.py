@@ -52,7 +52,7 @@ def test_a_refused_command_keeps_its_connection(pool: redis.ConnectionPool):
     assert spares.call("CLIENT", "ID") == before
 
 
-def test_after_a_lost_connection_all_that_were_kept_are_looked_at(pool: redis.ConnectionPool, redis_server: RedisServer):
+def test_after_a_loss_all_that_were_kept_are_looked_at(pool: redis.ConnectionPool, redis_server: RedisServer):
     spares = Spares(pool, 0)
     kept = [pool.get_connection() for _ in range(3)]
     spares._idle.extend(kept)
