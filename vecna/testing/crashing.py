@@ -73,7 +73,7 @@ def crash_point(point: str) -> CrashPoint:
     try:
         return CrashPoint(point)
     except ValueError:
-        meant = nearest(str(point), list(CrashPoint))
+        meant = nearest(str(point), [each.value for each in CrashPoint])
         hint = f"did you mean {meant!r}? " if meant else ""
         raise InvalidArgument(f"unknown crash point {point!r}: {hint}They are {', '.join(CrashPoint)}") from None
 

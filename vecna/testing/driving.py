@@ -27,6 +27,7 @@ def drain(steps: Generator[Item, None, int], coroutines: Coroutines) -> int:
             coroutines.run(item)
         except Stuck:
             steps.close()
+            item.exception = None  # the one that says more is raised here
             raise RuntimeError(
                 f"coroutine task {item.name} waits for something that nothing here will bring: the harness runs one "
                 "task at a time. It was cancelled"

@@ -88,7 +88,9 @@ class Harness(Observing):
         self._errors = PlannedErrors()
         self._stored = False
         wiring = Wiring(server.config, server.registry, stores.broker, stores.backend, self.clock, server.random)
-        self._stepper = Stepper(wiring, self._faults, self._begun, self._errors.replaced, raise_errors=raise_errors)
+        self._stepper = Stepper(
+            wiring, stores.view, self._faults, self._begun, self._errors.replaced, raise_errors=raise_errors
+        )
         self._travel = traveller(travel, self.clock.now()) if travel else None
         if self._travel is not None:
             self.clock.moved = self._moved

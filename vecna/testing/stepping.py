@@ -30,6 +30,7 @@ from vecna.domain.state import State
 from vecna.testing.coroutines import Coroutines
 from vecna.testing.crashing import CrashPoint, Died, Faults
 from vecna.testing.moving import VirtualClock
+from vecna.testing.stores import View
 from vecna.testing.sweeps import Sweeps
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Stepper:
 
     Args:
         wiring: with the worker's own ports.
+        view: of the same stores, for looks that are no part of a worker's work.
         faults: where it dies.
         begun: told of each call of a task's function.
         replaced: gives the task that is to be run in place of another, for its next run.
@@ -73,6 +75,7 @@ class Stepper:
     def __init__(
         self,
         wiring: Wiring,
+        view: View,
         faults: Faults,
         begun: Callable[[Signature[Any]], None],
         replaced: Callable[[AnyTask], AnyTask],
@@ -85,7 +88,8 @@ class Stepper:
         self._hooks = RunHooks(before=begun)
         self._names = itertools.count(1)
         self._calls = itertools.count(1)
-        self._sweeps = Sweeps(wiring)
+        self._view = view.broker
+        self._sweeps = Sweeps(wiring, view)
         self._todo: deque[Item] = deque()
         self._done: list[Item] = []
         self._current: Item | None = None
@@ -113,7 +117,7 @@ class Stepper:
         self.put_down()
         while True:
             self._fire()
-            queues = self._wiring.broker.queues()
+            queues = self._view.queues()
             self._wiring.random.shuffle(queues)
             took = False
             for queue in queues:
@@ -140,8 +144,8 @@ class Stepper:
         """When there will be something to do again."""
         config, now = self._wiring.config, self._wiring.clock.now()
         moments = [self._sweeps.next()]
-        for queue in self._wiring.broker.queues():
-            look = self._wiring.broker.lease(
+        for queue in self._view.queues():
+            look = self._view.lease(
                 queue,
                 0,
                 worker=f"{WORKER}-look",
@@ -151,7 +155,7 @@ class Stepper:
             )
             moments.append(look.next_due)
         if config.schedules:
-            moments.append(self._wiring.broker.due_schedules(0).next_due)
+            moments.append(self._view.due_schedules(0).next_due)
         return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
     # -- while something runs ----------------------------------------------------------------------------------------
@@ -215,8 +219,9 @@ class Stepper:
                 yield from self._run(item)
                 if not _is_quiet(item):
                     break
+            in_vain = self._disturbed or bool(self._todo)
             self._put_down()
-            self._size = 1 if self._disturbed else min(2 * self._size, _MOST)
+            self._size = 1 if in_vain else min(2 * self._size, _MOST)
         except Died:
             self._die()
         return True
@@ -295,7 +300,7 @@ class Stepper:
 
     def _check_endless(self, begin: int, endless: int | None) -> int:
         if endless is None:
-            counts = [self._wiring.broker.counts(queue) for queue in self._wiring.broker.queues()]
+            counts = [self._view.counts(queue) for queue in self._view.queues()]
             endless = begin + _ENDLESS + sum(count.pending for count in counts)
         if self._ran > endless:
             names = ", ".join(sorted({message.name for message in self._heads()}))
@@ -306,8 +311,8 @@ class Stepper:
         return endless
 
     def _heads(self) -> Iterator[Signature[Any]]:
-        for queue in self._wiring.broker.queues():
-            yield from self._wiring.broker.get_pending_tasks(queue, limit=3)
+        for queue in self._view.queues():
+            yield from self._view.get_pending_tasks(queue, limit=3)
 
 
 def _is_quiet(item: Item) -> bool:

@@ -163,17 +163,27 @@ _announce_all(ServersBackend, Backend)
 
 
 @attrs.frozen
+class View:
+    """Broker and backend."""
+
+    broker: MemoryBroker
+    backend: MemoryBackend
+
+
+@attrs.frozen
 class Stores:
     """Ports over one store.
 
     Attributes:
         broker, backend: for the worker.
+        view: for the harness's own looks, which nothing that goes wrong on purpose concerns.
         others: for everybody else.
         log: of what was accepted.
     """
 
     broker: LoggedBroker
     backend: MemoryBackend
+    view: View
     others: Adapters
     log: Log
 
@@ -203,4 +213,5 @@ def new_stores(
         clock=clock,
     )
     worker = LoggedBroker(clock, queues, log, dead_letter_limit)
-    return Stores(worker, MemoryBackend(clock, records), others, log)
+    view = View(MemoryBroker(clock, queues), MemoryBackend(clock, records))
+    return Stores(worker, MemoryBackend(clock, records), view, others, log)

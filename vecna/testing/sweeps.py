@@ -10,6 +10,7 @@ from vecna.app.delivery_values import Tasks
 from vecna.app.relaying import carry_all
 from vecna.app.sweeping import sweep_records, sweep_senders
 from vecna.testing.moving import VirtualClock
+from vecna.testing.stores import View
 
 #: Heartbeats between two sweeps of a production worker, more or less.
 _BEATS: Final = 3
@@ -32,10 +33,12 @@ class Sweeps:
 
     Args:
         wiring: of the worker.
+        view: to look whether there is something.
     """
 
-    def __init__(self, wiring: _Wiring) -> None:
+    def __init__(self, wiring: _Wiring, view: View) -> None:
         self._wiring = wiring
+        self._view = view
         self._at: dt.datetime | None = None
         self._pause = self._first
         self._orphans = False
@@ -77,13 +80,13 @@ class Sweeps:
             BrokerUnavailable: a reply was lost; call again.
         """
         broker = self._wiring.broker
-        queues = broker.queues()
+        queues = self._view.broker.queues()
         for queue in queues:
             carry_all(lambda queue=queue: broker.relay(queue))  # type: ignore[misc]  # bound at once
         carry_all(broker.relay_schedules)
         sweep_records(self._wiring)
         sweep_senders(self._wiring, queues)
-        self._orphans = self._orphans and any(broker.counts(queue).leased for queue in queues)
+        self._orphans = self._orphans and any(self._view.broker.counts(queue).leased for queue in queues)
         if self._lies_about() or self._orphans:
             self._pause = self._first if self._orphans else min(2 * self._pause, _LONGEST)
             self._at = self._wiring.clock.now() + self._pause
@@ -91,7 +94,7 @@ class Sweeps:
             self._at = None
 
     def _lies_about(self) -> bool:
-        broker, backend = self._wiring.broker, self._wiring.backend
+        broker, backend = self._view.broker, self._view.backend
         if backend.unreleased(_NO_TIME, 1) or backend.uncommitted(_NO_TIME, 1):
             return True
         return any(broker.staged(queue, _NO_TIME, 1) for queue in broker.queues())
