@@ -1,4 +1,5 @@
 import datetime as dt
+import importlib.metadata
 import subprocess
 import sys
 import types
@@ -46,7 +47,7 @@ def entry_point(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config, Cloc
             "number": "paper_adapter:seven",
         }.items()
     )
-    monkeypatch.setattr(bootstrap, "entry_points", points.select)
+    monkeypatch.setattr(importlib.metadata, "entry_points", points.select)
     return calls
 
 

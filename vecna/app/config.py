@@ -13,7 +13,6 @@ import attrs
 from vecna.app.config_checks import Flag, Name, Seconds, Text, Url, Whole, hint, redact, to_optional_seconds, to_seconds
 from vecna.app.config_env import Found, read_environment, variable_of
 from vecna.app.config_reload import Reloader
-from vecna.app.config_yaml import parse_yaml, read_file
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.errors import ConfigError
 from vecna.ports.clock import Clock
@@ -214,6 +213,8 @@ class Config:
         Raises:
             ConfigError: not readable, not YAML, an unknown key, a wrong type or range; it names file and line.
         """
+        from vecna.app.config_yaml import parse_yaml, read_file  # takes a tenth of the time to import vecna
+
         file = Path(path)
         content = read_file(file)
 

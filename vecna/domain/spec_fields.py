@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
-from croniter import croniter
 
 from vecna.domain.errors import InvalidSpec
+
+if TYPE_CHECKING:
+    from croniter import croniter
 
 MACROS: Final = {
     "@yearly": "0 0 1 1 *",
@@ -80,6 +82,8 @@ def read_fields(spec: str) -> Fields:
     Raises:
         InvalidSpec: naming the field and the token in it that cannot be read, or that the date never comes.
     """
+    from croniter import croniter  # takes a tenth of the time to import vecna, and few programs need it
+
     words = MACROS.get(spec.lower(), spec).split()
     if len(words) != 5:
         raise InvalidSpec(f"spec {spec!r} has {_count(words)}; it takes exactly five: {_FIVE}.{_hint(words)}")
