@@ -112,6 +112,8 @@ class PeriodicDecorator:
     def __call__(self, task: Task[P, R, C], /) -> Task[P, R, C]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, fn: Callable[[], C], /) -> Task[[], Any, C]: ...
+    @overload
+    def __call__(self, fn: Callable[[TaskContext], C], /) -> Task[[], Any, C]: ...
     def __call__(self, task: Callable[..., Any], /) -> Any:
         """Declare a task as periodic; a plain function is registered under its own name.
 

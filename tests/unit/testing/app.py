@@ -63,7 +63,8 @@ class Shop:
             self.calls.append(parts)
             return sum(parts)
 
-        self.note, self.add, self.mail, self.order = note, add, mail, order
+        self.note, self.add, self.order = note, add, order
+        self.mail: Any = mail
         self.fail, self.later, self.total = fail, later, total
 
 

@@ -17,7 +17,7 @@ OF_SCHEDULES = {CrashPoint.AFTER_FIRE, CrashPoint.AFTER_FIRE_RELAY}
 
 
 def send_all(shop: Shop) -> list[Any]:
-    """Something that passes every point: two queues, a chain, a chord, and one of more than goes with one settlement."""
+    """Something that passes every point: two queues, a chain, a chord, and a group too large for one settlement."""
     chain = shop.server.send_chain(
         Chain(shop.add.s(1000, 1), shop.add.options(queue="slow", immutable=True).s(2000), shop.mail.s("ada"))
     )
@@ -146,7 +146,7 @@ def test_an_unknown_method_names_the_nearest(harness: Harness) -> None:
 def test_every_method_of_a_port_can_lose_a_reply(shop: Shop, harness: Harness) -> None:
     for name in [name for name in METHODS if "." in name]:
         harness.drop_next_reply(name)
-    with pytest.raises(BrokerUnavailable, match="lock.acquire was lost"):
+    with pytest.raises(BrokerUnavailable, match=r"lock\.acquire was lost"):
         shop.server.lock.acquire("name", "owner", dt.timedelta(seconds=1))
     grant = shop.server.lock.acquire("name", "owner", dt.timedelta(seconds=1))
     assert grant is not None

@@ -189,7 +189,7 @@ def test_a_task_that_sends_itself_for_ever_is_named(
         again.send()
 
     again.send()
-    with pytest.raises(RuntimeError, match="does a task send itself again without a delay.* again"):
+    with pytest.raises(RuntimeError, match=r"does a task send itself again without a delay.* again"):
         harness.run()
 
 

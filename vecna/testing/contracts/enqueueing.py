@@ -70,6 +70,15 @@ class EnqueueLaws(BrokerCase):
 
         assert names(DrivenQueue(self.make(clock), clock).take()) == ["a"]
 
+    def test_a_message_may_have_a_mebibyte(self, queue: DrivenQueue) -> None:
+        """As much as any signature may be written in; alone, and as the last of a batch."""
+        body = bytes(range(256)) * 4096
+        queue.send("alone", body=body)
+        queue.broker.enqueue([queue.message("small"), queue.message("large", body=body)])
+
+        assert {item.uuid: len(item.body) for item in queue.take()} == {"alone": 2**20, "small": 5, "large": 2**20}
+        assert queue.standing("large") is Standing.LEASED
+
     def test_a_repeated_enqueue_adds_nothing(self, queue: DrivenQueue) -> None:
         """A call whose reply was lost is made again: the task must still run once."""
         assert queue.send("a", "b") == [True, True]

@@ -178,6 +178,13 @@ class LockContract(Laws):
 
         assert seen == sorted(set(seen))
 
+    def test_one_lock_serves_many_threads(self, lock: Lock) -> None:
+        """They share the object, and are told apart by their owners: one has it."""
+        for number in range(30):
+            answers = at_once(*[partial(lock.acquire, "a", f"o{n}-{number}", TTL) for n in range(6)])
+            (grant,) = [answer for answer in answers if answer is not None]
+            assert sorted(at_once(*[partial(lock.release, grant)] * 3)) == [False, False, True]
+
     def test_holders_exclude_each_other(self, clock: ManualClock) -> None:
         """What one does under the lock, none else does meanwhile."""
         inside = threading.Lock()

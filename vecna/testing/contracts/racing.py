@@ -52,6 +52,27 @@ class RaceLaws(BrokerCase):
 
         assert delivered == Counter({f"s{n}-{number}": 1 for n in range(3) for number in range(100)})
 
+    def test_one_broker_serves_many_threads(self, broker: Broker, clock: ManualClock) -> None:
+        """A worker's threads lease, settle, extend and send with the same object, and all at once."""
+        done: Counter[str] = Counter()
+        guard = threading.Lock()
+
+        def work(name: str) -> None:
+            queue = DrivenQueue(broker, clock)
+            for number in range(20):
+                assert queue.send(f"{name}-{number}") == [True]
+                lease = queue.lease(2, worker=name)
+                assert not lease.token or [item.alive for item in queue.extend(lease.token)] == [True]
+                assert queue.settle_all(lease.deliveries) == [Answer.OK] * len(lease.deliveries)
+                with guard:
+                    done.update(names(lease.deliveries))
+                queue.counts()
+
+        at_once(*[partial(work, f"w{n}") for n in range(6)])
+        done.update(names(DrivenQueue(broker, clock).take(1_000, worker="rest")))
+
+        assert done == Counter({f"w{n}-{number}": 1 for n in range(6) for number in range(20)})
+
     def test_one_of_two_settlements_counts(self, queue: DrivenQueue, clock: ManualClock) -> None:
         """A call that is repeated while the first is still under way: one effect."""
         queue.send(*[f"t{number}" for number in range(50)])

@@ -140,6 +140,20 @@ class StateLaws(BackendCase):
             assert answers == [[recorded]] * 4
             assert backend.get_state(f"t{number}") == recorded
 
+    def test_one_backend_serves_many_threads(self, backend: Backend) -> None:
+        """A worker's threads record and read with the same object, and all at once."""
+
+        def work(name: str) -> list[TaskState | None]:
+            ends = [state(f"{name}-{number}", State.SUCCESS) for number in range(20)]
+            for end in ends:
+                assert backend.put_states([end]) == [end]
+            return backend.get_states([end.task_uuid for end in ends])
+
+        found = at_once(*[partial(work, f"w{n}") for n in range(6)])
+
+        expected = [[state(f"w{n}-{number}", State.SUCCESS) for number in range(20)] for n in range(6)]
+        assert found == expected
+
     def test_states_of_one_call_are_recorded_one_by_one(self, backend: Backend) -> None:
         """Each is answered for itself; of one id the later sees the earlier."""
         end = state("b", State.SUCCESS)

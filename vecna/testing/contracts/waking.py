@@ -80,6 +80,19 @@ class WakeLaws(BrokerCase):
         future.result(PATIENCE)
         assert names(live_queue.take()) == ["a"]
 
+    def test_an_enqueue_of_another_process_wakes_who_waits(
+        self, live_queue: DrivenQueue, waiting: Callable[..., tuple[Waiter, Future[None]]]
+    ) -> None:
+        """Senders and workers are seldom one process: the news goes through the store."""
+        _, future = waiting()
+        sender = self.make(SystemClock())
+
+        DrivenQueue(sender, SystemClock()).send("a")
+
+        future.result(PATIENCE)
+        assert names(live_queue.take()) == ["a"]
+        sender.close()
+
     def test_work_that_is_there_needs_no_waking(self, live_queue: DrivenQueue) -> None:
         """It came between the lease call and the wait: nobody was there to be woken."""
         live_queue.lease()
