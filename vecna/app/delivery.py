@@ -19,6 +19,7 @@ from vecna.app.delivery_finish import Finisher
 from vecna.app.delivery_run import RunHooks, Runner
 from vecna.app.delivery_values import CANCELED, LOST, Batch, Hold, Item, Returned, Wiring
 from vecna.app.launchers import RESERVED
+from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.ids import new_id
 from vecna.domain.state import State, TaskState
 from vecna.ports.values import Answer, Extension
@@ -132,30 +133,39 @@ class Deliveries:
     # -- while they run ----------------------------------------------------------------------------------------------
 
     def extend(self) -> list[Item]:
-        """Extend all leases, and tell the runs that should stop.
+        """Extend all leases, and tell the runs that should stop. A queue out of reach keeps no other's from it.
 
         Returns:
             The items that were told just now; coroutines among them have to be cancelled.
 
         Raises:
-            BrokerUnavailable: the broker cannot be reached; leases may run out unless a later call comes in time.
+            BrokerUnavailable: none could be extended; leases may run out unless a later call comes in time.
         """
         with self._lock:
             holds = [hold for hold in self._holds.values() if not hold.lost]
-        return self._extend(holds)
+        return self._extend(holds, all_or_none=False)
 
-    def _extend(self, holds: Iterable[Hold]) -> list[Item]:
+    def _extend(self, holds: Iterable[Hold], *, all_or_none: bool = True) -> list[Item]:
         by_queue: dict[str, list[Hold]] = {}
         for hold in holds:
             by_queue.setdefault(hold.queue, []).append(hold)
         told: list[Item] = []
         lease = self._wiring.config.lease
+        missed: list[BrokerUnavailable] = []
         for queue, group in by_queue.items():
             started = self._clock.monotonic()
             tokens = [hold.token for hold in group]
-            extensions = self._wiring.broker.extend(queue, tokens, dt.timedelta(seconds=lease))
+            try:
+                extensions = self._wiring.broker.extend(queue, tokens, dt.timedelta(seconds=lease))
+            except BrokerUnavailable as exc:
+                if all_or_none:
+                    raise
+                missed.append(exc)
+                continue
             for hold, extension in zip(group, extensions, strict=True):
                 told += _extended(hold, extension, started + lease * (1 - _MARGIN))
+        if missed and len(missed) == len(by_queue):
+            raise missed[0]
         self._say_lost([item for item in told if item.stopping == LOST])
         return told
 

@@ -26,6 +26,8 @@ PATIENCE: Final = 0.050
 REFUSED: Final = 0.5
 #: Seconds: timers are no finer, so that a moment that rounds down does not spin.
 _TICK: Final = 0.0005
+#: Seconds after which a call that has failed counts as one that had to wait for it.
+_SLOW: Final = 0.5
 _SOURCE: Final = "taking work"
 
 
@@ -39,6 +41,8 @@ class _Queue:
         due: by the monotonic clock, when there will be.
         look: when to look without having been woken.
         again: not to be asked before.
+        away: not to be asked before either, unless someone reaches the broker again: it could not be asked.
+        mark: how often someone had by then.
     """
 
     name: str
@@ -46,6 +50,8 @@ class _Queue:
     due: float | None = None
     look: float = 0.0
     again: float = 0.0
+    away: float = 0.0
+    mark: int = 0
 
 
 class Intake:
@@ -164,7 +170,8 @@ class Intake:
             for queue in self._queues:
                 if self._capacity.room(queue.name) > 0:
                     moment = queue.look if queue.due is None else min(queue.look, queue.due)
-                    moments.append(max(now if queue.ready else moment, queue.again))
+                    moment = max(now if queue.ready else moment, queue.again)
+                    moments.append(max(moment, queue.away) if self._is_away(queue, now) else moment)
                     listening = True
         self._listen(listening)
         return max(min(moments) - now, _TICK) if moments else None
@@ -172,6 +179,10 @@ class Intake:
     def _is_paused(self, now: float) -> bool:
         """Whether a pause is not over; one for an outage is, as soon as anyone has reached the broker again."""
         return now < self._pause_until and self._outage.recoveries == self._pause_mark
+
+    def _is_away(self, queue: _Queue, now: float) -> bool:
+        """Whether a queue that could not be asked is to be left alone."""
+        return now < queue.away and self._outage.recoveries == queue.mark
 
     def _pause(self, seconds: float) -> None:
         self._pause_until = self._clock.monotonic() + seconds
@@ -201,10 +212,7 @@ class Intake:
         rung, self._rung = self._rung, False
         if self._unadmitted is not None and not self._admit(self._unadmitted):
             return False
-        for queue in self._queues:
-            if rung or (queue.due is not None and queue.due <= now) or queue.look <= now:
-                queue.ready = True
-        ready = [queue for queue in self._turn() if queue.ready and queue.again <= now]
+        ready = self._ready(now, rung=rung)
         if not ready:
             return False
         self._capacity.measure()
@@ -221,7 +229,11 @@ class Intake:
             if count > 0:
                 batch = self._lease(queue, count)
                 if batch is None:
-                    return False
+                    # One queue may be out of reach for itself: its node is down, or its keys are damaged.
+                    self._first = (self._queues.index(queue) + 1) % len(self._queues)
+                    if self._clock.monotonic() - now > _SLOW:
+                        break  # it took a time limit to find out; look what else there is to do first
+                    continue
                 if batch.items:
                     took = True
                     self._first = (self._queues.index(queue) + 1) % len(self._queues)
@@ -229,31 +241,34 @@ class Intake:
                         return False
         return took
 
-    def _turn(self) -> list[_Queue]:
-        """The queues, beginning with the one after that which gave something last."""
-        return [*self._queues[self._first :], *self._queues[: self._first]]
+    def _ready(self, now: float, *, rung: bool) -> list[_Queue]:
+        """Queues to ask, beginning with the one after that which gave something last."""
+        for queue in self._queues:
+            if rung or (queue.due is not None and queue.due <= now) or queue.look <= now:
+                queue.ready = True
+        turn = [*self._queues[self._first :], *self._queues[: self._first]]
+        return [queue for queue in turn if queue.ready and queue.again <= now and not self._is_away(queue, now)]
 
     def _pass_on(self, ready: Sequence[_Queue]) -> bool:
         """A wake-up came that there is no room for: let the broker wake another worker."""
         for queue in ready:
-            if self._lease(queue, 0) is None:
-                break
+            self._lease(queue, 0)
         return False
 
     def _lease(self, queue: _Queue, count: int) -> Batch | None:
         """One lease call; None if the broker cannot be reached."""
+        source = f"{_SOURCE} from queue {queue.name}"
         try:
             batch = self._deliveries.lease(queue.name, count)
         except BrokerUnavailable as exc:
-            self._pause(self._outage.failed(_SOURCE, exc))
+            queue.mark = self._outage.recoveries
+            queue.away = self._clock.monotonic() + self._outage.failed(source, exc)
             return None
         except Exception as exc:  # noqa: BLE001  # whatever is wrong with one queue must not stop the others
-            source = f"{_SOURCE} from queue {queue.name}"
             queue.again = self._clock.monotonic() + self._outage.failed(source, exc)
             return Batch((), self._clock.now())
         now = self._clock.monotonic()
-        self._outage.ok(_SOURCE)
-        self._outage.ok(f"{_SOURCE} from queue {queue.name}")
+        self._outage.ok(source)
         queue.ready = batch.more
         queue.due = None if batch.next_due is None else max(batch.next_due, now + _TICK)
         # A queue that nobody has looked at for half a lease is taken for one whose broker was away.
@@ -272,6 +287,7 @@ class Intake:
             self._pause(self._outage.failed(_SOURCE, exc))
             return False
         self._unadmitted = None
+        self._outage.ok(_SOURCE)
         self._flusher.extend(ended)
         if runnable:
             now = self._clock.monotonic()

@@ -382,6 +382,31 @@ def test_heartbeats_keep_a_long_run_alive(wiring):
     assert (items[0].answer, wiring.state("t1").worker) == (Answer.OK, "slow")
 
 
+def test_a_queue_out_of_reach_keeps_no_other_from_its_heartbeat(wiring, monkeypatch):
+    """Its node is down, or its keys are damaged; the tasks of the others must not run twice for that."""
+    wiring.send(Signature("seven", uuid="t1", queue="bad"), Signature("seven", uuid="t2"))
+    deliveries = wiring.deliveries()
+    for queue in ("bad", QUEUE):
+        deliveries.admit(deliveries.lease(queue, 1))
+    extend = wiring.broker.extend
+    extended = []
+
+    def out_of_reach(queue, *args):
+        if queue == "bad":
+            raise BrokerUnavailable("its node is down", ())
+        extended.append(queue)
+        return extend(queue, *args)
+
+    monkeypatch.setattr(wiring.broker, "extend", out_of_reach)
+
+    assert deliveries.extend() == []
+    assert extended == [QUEUE]
+
+    monkeypatch.setattr(wiring.broker, "extend", lambda *_: out_of_reach("bad"))
+    with pytest.raises(BrokerUnavailable):
+        deliveries.extend()
+
+
 # -- giving back, notes ------------------------------------------------------------------------------------------------
 
 
