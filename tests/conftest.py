@@ -44,7 +44,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what uses a server, so that `-m 'not redis'` leaves it out; leave out what is long unless it is asked for."""
+    """Mark what uses a server, so that `-m 'not redis'` leaves it out; leave out what is long unless asked for it."""
     if "long" not in config.getoption("markexpr"):
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)

@@ -29,6 +29,9 @@ class Proxy:
         self._lose_after = b""
         self._frozen = threading.Event()
         self.lost = threading.Event()  # a reply was lost
+        #: Seconds that every reply takes from now on.
+        self.latency = 0.0
+        self.late = threading.Event()  # a reply was held up
         self._closed = False
         self._start(self._accept)
 
@@ -119,4 +122,7 @@ class Proxy:
                     self.lost.set()
                     return
                 else:
+                    if self.latency:
+                        self.late.set()
+                        threading.Event().wait(self.latency)
                     client.sendall(data)
