@@ -1,0 +1,259 @@
+"""Breaks of the engine, and of the scripts of the Redis adapter. The whole suite has to notice."""
+
+from tests.mutants.mutant import Target, of
+
+_LUA = "vecna/adapters/redis/lua"
+_APP = "vecna/app"
+
+ENGINE = Target(
+    "engine",
+    ("tests/unit/app", "tests/unit/testing", "tests/simulation", "-m", "not slow"),
+    (
+        *of(
+            f"{_APP}/delivery.py",
+            (
+                "a lease call that got no answer is not repeated",
+                "if call is None or call.answered or not call.count:",
+                "if True:",
+            ),
+            ("a lease is trusted to its very end", "config.lease * (1 - _MARGIN))", "config.lease * 10)"),
+            (
+                "what lost its lease is recorded all the same",
+                "item.answer, item.over = Answer.LOST, True",
+                "pass",
+            ),
+        ),
+        *of(
+            f"{_APP}/delivery_admit.py",
+            (
+                "a recorded end does not keep from running",
+                "if state is not None and state.is_completed:",
+                "if False:",
+            ),
+            ("a cancelled message runs", "if item.canceled:\n", "if False:\n"),
+            ("a dead message runs", "elif verdict is Verdict.DEAD:", "elif False:"),
+            ("an expired message runs", "if _is_expired(item.signature, item.delivery.enqueued_at, now):", "if False:"),
+            ("the park limit is forgotten", "attempts.parks >= limit", "False"),
+        ),
+        *of(
+            f"{_APP}/delivery_run.py",
+            (
+                "the trust limit does not keep from starting",
+                "if item.hold.lost or now >= item.hold.trusted_until:",
+                "if False:",
+            ),
+            (
+                "a cancel after the lease does not keep from starting",
+                "if item.canceled:  # since its lease",
+                "if False:",
+            ),
+        ),
+        *of(
+            f"{_APP}/delivery_finish.py",
+            (
+                "settled before it is recorded",
+                "        self._record(items, notes)\n        self._settle(items)\n",
+                "        self._settle(items)\n        self._record(items, notes)\n",
+            ),
+            ("nothing is released", "        self._release()\n\n    def _decide", "\n    def _decide"),
+            (
+                "what follows in other queues is not carried over",
+                "        self._relay()\n        self._release()",
+                "        self._release()",
+            ),
+            ("a flagged settlement is dropped", "remaining.append(item)\n", "pass\n"),
+            (
+                "the result of a member is released before its group ends",
+                "if not caused.goes_on and not caused.failed_roots:",
+                "if True:",
+            ),
+        ),
+        *of(
+            "vecna/domain/decide.py",
+            (
+                "one retry too many",
+                "attempts.retries >= signature.retry_count",
+                "attempts.retries > signature.retry_count",
+            ),
+            (
+                "a cancelled task is retried",
+                "            if canceled:\n                return End(State.CANCELED, error=f",
+                "            if False:\n                return End(State.CANCELED, error=f",
+            ),
+            (
+                "RetryTaskLater uses up a retry",
+                "again = attrs.evolve(attempts, repeats=attempts.repeats + 1)",
+                "again = attrs.evolve(attempts, retries=attempts.retries + 1, repeats=attempts.repeats + 1)",
+            ),
+            ("an immutable task passes its results on", "passed = () if signature.immutable else", "passed ="),
+        ),
+        *of(
+            "vecna/domain/state.py",
+            (
+                "an end may be replaced by another",
+                "        if self.state.is_final:\n            return False\n        if other",
+                "        if other",
+            ),
+            ("an old lease may write", ">= (token_number(self.token), self.state.rank)", ">= (0, 0)"),
+        ),
+        *of(
+            f"{_APP}/conclusion.py",
+            (
+                "a failed link does not end the later ones",
+                "            if node.is_chain:\n                _end_later_steps(backend, walk, node, now)\n",
+                "            pass\n",
+            ),
+            (
+                "the next link gets no results",
+                "    if not step.takes and not ended.signature.immutable:",
+                "    if False:",
+            ),
+            (
+                "a cancelled link is followed by the next",
+                "        case Following.ADVANCE:\n            if walk.ended.childless:",
+                "        case Following.ADVANCE:\n            if False:",
+            ),
+        ),
+        *of(
+            f"{_APP}/firing.py",
+            (
+                "what was fired is not carried over",
+                "            left = self._broker.relay_schedules()\n",
+                "            left = 0\n",
+            ),
+            (
+                "an occurrence that is not over does not hold up the next",
+                "            if record.overlap or is_free:",
+                "            if True:",
+            ),
+            ("a stale firing is forgotten", "        return Fired.STALE in answers", "        return False"),
+        ),
+        *of(
+            f"{_APP}/sweeping.py",
+            ("the results of running workflows are released", "if not is_open(state)]", "if True]"),
+            ("what a dead sender has left is let go of", "canceled=not sent", "canceled=False"),
+        ),
+        *of(
+            f"{_APP}/cancelling.py",
+            ("what is not yet enqueued is not cancelled", "found.update(self._cancel_later(later, queues))", "pass"),
+            ("a cancel looks only once", "_LOOKS: Final = 2", "_LOOKS: Final = 0"),
+        ),
+    ),
+)
+
+LUA = Target(
+    "lua",
+    ("tests/contract/test_redis.py", "tests/faults/redis"),
+    (
+        *of(
+            f"{_LUA}/put_states.lua",
+            ("a later end replaces the first", "(sub(old, 1, 1) == '1' or", "(false or"),
+            ("an old lease may write", "sub(record, 3, 18) < sub(old, 3, 18)", "false"),
+            ("nobody is told of an end", "call('PUBLISH', ARGV[2] .. id, '')", "local _ = id"),
+            ("an end is not noted as unreleased", "call('ZADD', index, score, id)", "local _ = index"),
+        ),
+        *of(
+            f"{_LUA}/release.lua",
+            ("a second release starts the expiry anew", "and tonumber(string.sub(head, 20, 33)) == 0 then", "then"),
+        ),
+        *of(
+            f"{_LUA}/settle.lua",
+            (
+                "any token may settle",
+                "if owner ~= token or token == '' or settled[id] then",
+                "if token == '' or settled[id] then",
+            ),
+            (
+                "a flagged message may cause others",
+                "call('SISMEMBER', Q .. ':flagged', id) == 1 then\n        answers[n] = 'f'",
+                "false then\n        answers[n] = 'f'",
+            ),
+            ("an id may be settled twice in one call", " or settled[id] then", " then"),
+            (
+                "attempts are not kept with a retry",
+                "    note(id, counts, kind, token)\n    if verdict then",
+                "    note(id, nil, kind, token)\n    if verdict then",
+            ),
+            ("dead letters are not listed", "call('RPUSH', Q .. ':dead', id)", "local _ = id"),
+        ),
+        *of(
+            f"{_LUA}/lease.lua",
+            ("a repeated lease call takes more", "if number > newest then", "if number >= newest then"),
+            ("the highest priority goes last", "return one > other end)", "return one < other end)"),
+            (
+                "a lease has no deadline",
+                "call('ZADD', Q .. ':leases', digits(now + ARGV[5]), token)",
+                "local _ = token",
+            ),
+            (
+                "what is left behind wakes nobody",
+                "if left > 0 then signal() else call('DEL', Q .. ':wake') end",
+                "call('DEL', Q .. ':wake')",
+            ),
+            ("the next moment is not told", "next_due = math.floor(tonumber(first))", "next_due = false"),
+        ),
+        *of(
+            f"{_LUA}/place.lua",
+            (
+                "an id that is here is accepted again",
+                "if call('HSETNX', body_key(id), id, head .. body) == 0 then",
+                "if call('HSET', body_key(id), id, head .. body) < 0 then",
+            ),
+            ("a delayed message is pending at once", "if due == nil or due <= now then", "if true then"),
+            ("two waiters are woken for one message", "if call('LLEN', Q .. ':wake') == 0 then", "if true then"),
+        ),
+        *of(
+            f"{_LUA}/extend.lua",
+            ("an extension may shorten", "'GT', deadline", "deadline"),
+            ("a dead lease is extended", "if call('ZSCORE', Q .. ':leases', token) then", "if true then"),
+            ("an extension does not tell of a cancel", "answer[#answer + 1] = id", "answer = answer"),
+        ),
+        *of(
+            f"{_LUA}/reclaim.lua",
+            (
+                "crashes are not counted",
+                "call('HINCRBY', Q .. ':crashes', id, 1))",
+                "call('HINCRBY', Q .. ':crashes', id, 0))",
+            ),
+            ("the crash limit is one too high", "crashes >= max_deliveries and", "crashes > max_deliveries and"),
+            ("a cancel is forgotten with the lease", "verdict = flagged and 'canceled' or", "verdict ="),
+        ),
+        *of(
+            f"{_LUA}/stop.lua",
+            ("what is leased is not flagged", "    push('SADD', Q .. ':flagged', flagged)\n", ""),
+            (
+                "a cancelled message stays in its line",
+                "call('HINCRBY', Q .. ':stale', sub(record, 1, 1) .. id, 1)",
+                "local _ = record",
+            ),
+        ),
+        *of(
+            f"{_LUA}/accept.lua",
+            ("a follow-up arrives twice", "if tonumber(number) == cursor + 1 then", "if true then"),
+            ("entries of an old epoch arrive", "if epoch < known_epoch then", "if false then"),
+        ),
+        *of(
+            f"{_LUA}/plan_report.lua",
+            (
+                "a counted member counts again",
+                "call('SETBIT', members, index, 1) == 0 then",
+                "call('SETBIT', members, index, 1) >= 0 then",
+            ),
+            ("every member closes its group", "return by == index and 'd' or 'c'", "return 'd'"),
+            (
+                "every failure is the first",
+                "outcome ~= 's' and node[3] == index and 'f' or 'c'",
+                "outcome ~= 's' and 'f' or 'c'",
+            ),
+        ),
+        *of(
+            f"{_LUA}/schedule_fire.lua",
+            (
+                "an occurrence is fired whatever stands",
+                "version ~= ARGV[at + 1] or next_at ~= ARGV[at + 2] or",
+                "not version or",
+            ),
+            ("a stale firing is not refused", "tonumber(following) <= micros then", "false then"),
+        ),
+    ),
+)
