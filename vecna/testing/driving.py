@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Final
 
 from vecna.app.delivery_values import Item
 from vecna.testing.coroutines import Coroutines, Stuck
 
+#: Where errors are raised that a test has planned.
+_PLANNED: Final = "vecna.testing.failing"
+
 
 def owners_frames(exc: BaseException, package: str) -> BaseException:
-    """The exception with a traceback that begins in the code of its owner, and not in ours."""
-    frames = exc.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] == package:
+    """The exception with a traceback that begins in the code of its owner, and not in ours.
+
+    One that a test has planned comes from nowhere; one that is ours keeps all.
+    """
+    frames, last = exc.__traceback__, ""
+    while frames is not None:
+        last = frames.tb_frame.f_globals.get("__name__", "")
+        if last.partition(".")[0] != package:
+            return exc.with_traceback(frames)
         frames = frames.tb_next
-    return exc if frames is None else exc.with_traceback(frames)
+    return exc.with_traceback(None) if last == _PLANNED else exc
 
 
 def drain(steps: Generator[Item, None, int], coroutines: Coroutines) -> int:
