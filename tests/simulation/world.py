@@ -1,0 +1,387 @@
+"""One history: some processes, two stores, a clock, and a seed that says all that happens."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from typing import Any
+
+import attrs
+
+from tests.simulation import schedule_laws
+from tests.simulation.actors import Canceller, Keeper, Process, Producer, Worker
+from tests.simulation.chance import Chance, SimClock
+from tests.simulation.laws import Laws
+from tests.simulation.ports import Died, Port
+from tests.simulation.shapes import NAMES, QUEUES, Shape, shape
+from tests.simulation.stage import LEASE, RETRY_COUNT, Failure, memory, stage
+from tests.simulation.witness import Violation, Witness
+from vecna.domain.errors import BrokerUnavailable
+
+_NEVER = 1 << 60
+_AT_ONCE = dt.timedelta(0)
+#: Calls that may come a second time, long after: what cancels or removes may not, for it knows no "before".
+_LATE = frozenset(
+    "enqueue stage unstage lease extend settle relay put_states release report store_plan commit_plan fire "
+    "put_schedule relay_schedules".split()
+)
+_DEEPEST = 2
+_ROUNDS = 80
+#: What a history is made of, by the name of its world: how much is sent, of what, by whom, and for how many steps.
+WORLDS: dict[str, dict[str, Any]] = {
+    "small": {"sends": (1, 2), "workers": 2, "steps": (16, 36), "cancels": 2},
+    "wide": {"sends": (2, 5), "workers": 3, "steps": (30, 60), "cancels": 2},
+    "calm": {"sends": (1, 3), "workers": 2, "steps": (12, 30), "faults": False},
+    "frail": {"sends": (1, 2), "workers": 2, "steps": (16, 36), "max_deliveries": 1},
+    "poison": {"sends": (1, 2), "workers": 2, "steps": (10, 20), "poison": True},
+    "short": {"sends": (1, 2), "workers": 2, "steps": (16, 36), "keep": 14.0, "workflows": True},
+    "schedules": {"sends": (0, 1), "workers": 2, "steps": (24, 44), "periodic": True},
+}
+MIX = "small small small small small small frail wide calm poison short short schedules schedules".split()
+
+
+@attrs.define
+class Plan:
+    """One thing that is to be sent.
+
+    Attributes:
+        shape: what.
+        accepted_at: when the sender was told that it was accepted; 0 if it was not.
+    """
+
+    shape: Shape
+    accepted_at: int = 0
+
+
+class World:
+    """Plays one history.
+
+    Args:
+        seed: says all that happens.
+        kind: one of `WORLDS`; "mix": the seed says which.
+        stores: makes broker and backend, given the clock and a counter of what queues take in.
+        skipped: steps that are left out.
+        calmed: steps in which no call is disturbed.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        kind: str = "mix",
+        stores: Any = memory,
+        skipped: frozenset[int] = frozenset(),
+        calmed: frozenset[int] = frozenset(),
+    ) -> None:
+        self.seed = seed
+        self.chance = chance = Chance(seed)
+        chance.begin(1 << 30)
+        self.kind = chance.choice(MIX) if kind == "mix" else kind
+        self.options = options = WORLDS[self.kind]
+        self.skipped, self.calmed = skipped, calmed
+        self.clock = SimClock()
+        max_deliveries = options.get("max_deliveries") or 2 + chance.below(2)
+        self.settings = (max_deliveries, options.get("keep", 3600.0))
+        self.witness = witness = Witness(self.clock, LEASE, max_deliveries)
+        self.watches = witness.watches
+        self.broker, self.backend = stores(self.clock, witness.accepted)
+        self.counts_acceptance = stores is memory
+        self.calm = _NEVER
+        self.depth = 0
+        self.running: list[Any] = []
+        self.late: list[tuple[Port, str, Any, Any]] = []
+        self.values: Counter[str] = Counter()
+        self.faults = options.get("faults", True)
+        self.periodic = options.get("periodic", False)
+        self.outbox_matters = True
+        self.schedule_end = 26.0
+        self.registrations: list[int] = []
+        self.registered = self.schedule_tampered = False
+        stage.world = self
+        self._populate()
+
+    def _populate(self) -> None:
+        chance, options = self.chance, self.options
+        least, most = options["sends"]
+        count = least + chance.below(most - least + 1)
+        names = [chance.choice(NAMES) for _ in range(count)]
+        if options.get("workflows"):
+            names = [name if name not in ("single", "delay", "eta") else "chain_of_group" for name in names]
+        self.plans = [Plan(shape(name, place)) for place, name in enumerate(names)]
+        self.behaviours: dict[str, str] = {}
+        for plan in self.plans:
+            for uuid in plan.shape.ids:
+                self.behaviours[uuid] = self._behaviour()
+        self.workers = [Worker(self, f"w{number}-") for number in range(options["workers"])]
+        self.processes: list[Process] = [*self.workers]
+        if self.plans:
+            self.processes.append(Producer(self, "p", list(self.plans)))
+        if options.get("cancels") and self.plans and chance.below(3) == 0:
+            self.processes.append(Canceller(self, "c", self._cancels(options["cancels"])))
+        if self.periodic:
+            self.processes += self._keepers()
+
+    def _behaviour(self) -> str:
+        which = self.chance.below(12)
+        if self.options.get("poison") and which < 4:
+            return "poison"
+        return "bad" if which == 0 else "flaky" if which < 3 else "slow" if which < 5 else "good"
+
+    def _cancels(self, most: int) -> list[Any]:
+        chance, cancels = self.chance, []
+        for _ in range(1 + chance.below(most)):
+            target = chance.choice(self.plans).shape
+            if target.code and chance.below(2):
+                names = [plan.shape.name for plan in self.plans if plan.shape.code or plan.shape.batch]
+                cancels.append((target.code, target.code, names))
+            elif target.link is not None and chance.below(2):
+                label = target.name if not target.batch else f"one of {target.name}"
+                cancels.append((label, target.link, [target.name]))
+            else:
+                uuid = chance.choice(target.ids)
+                cancels.append((f"one of {target.name}", uuid, [target.name]))
+        return cancels
+
+    def _keepers(self) -> list[Process]:
+        chance = self.chance
+        register = self._registration()
+        first, second = [register], []
+        if chance.below(2):
+            second.append(("remove", "p"))
+        if chance.below(3) == 0:
+            first.append(self._registration() if chance.below(2) else register)
+        if chance.below(4) == 0:
+            second.append(("trigger", "p"))
+        if chance.below(4) == 0:
+            second += [("pause", "p"), ("resume", "p")]
+        return [Keeper(self, "k", first), Keeper(self, "l", second)]
+
+    def _registration(self) -> tuple[Any, ...]:
+        chance = self.chance
+        kind = "task" if chance.below(3) else "chain"
+        return (
+            "register", "p", kind, 4 + chance.below(4), chance.choice(("all", "all", "once", "skip")),
+            chance.below(3) > 0,
+        )  # fmt: skip
+
+    # -- playing -----------------------------------------------------------------------------------------------------
+
+    def play(self) -> World:
+        """Play it to its end, and look whether the laws hold.
+
+        Raises:
+            Violation: one does not.
+        """
+        chance = self.chance
+        least, most = self.options["steps"]
+        for number in range(least + chance.below(most - least)):
+            if number in self.skipped:
+                continue
+            chance.begin(number)
+            disturbed = self.faults and chance.below(3) == 0
+            self.calm = chance.below(7) if disturbed and number not in self.calmed else _NEVER
+            self.act()
+        self.calm = _NEVER
+        chance.begin(1 << 29)
+        self.rest()
+        Laws(self.witness, [(plan.shape, plan.accepted_at) for plan in self.plans], RETRY_COUNT).check()
+        if self.periodic:
+            schedule_laws.check(self)
+        return self
+
+    def act(self) -> None:
+        """Somebody does something, or time passes."""
+        chance = self.chance
+        which = chance.below(8)
+        if which == 0:
+            self.move_clock()
+        elif which == 1 and self.late:
+            self.repeat_late()
+        else:
+            self.let(chance.choice(self.processes))
+
+    def let(self, process: Process, step: Any = None) -> None:
+        """Let a process do something, unless it is in the middle of something."""
+        if process.busy:
+            return
+        witness = self.witness
+        process.busy = True
+        try:
+            (step or process.step)()
+        except Died as died:
+            witness.kills += 1
+            witness.note(process.life, "dies", str(died))
+            process.begin()
+        except BrokerUnavailable as exc:
+            witness.note(process.life, "cut off", str(exc)[:60])
+        except Violation:
+            raise
+        except Exception as exc:
+            raise witness.violated("12 nothing stops a process", f"{process!r}: {exc!r}") from exc
+        finally:
+            process.busy = False
+        if witness.violation is not None:
+            raise witness.violation
+
+    def move_clock(self) -> None:
+        """Time passes: a little; so much that leases run out; or, in one leap, with nobody reaching the stores."""
+        chance = self.chance
+        which = chance.below(8)
+        if which == 0:
+            self.advance(LEASE + chance.below(12))
+            for worker in self.workers:
+                worker.must_extend = chance.below(3) > 0
+        elif which < 3:
+            for _ in range(5):
+                self.advance(LEASE * 0.3)
+                self.let(chance.choice(self.workers), chance.choice(self.workers).touch)
+        else:
+            self.advance(chance.choice((0.05, 0.5, 1.0, 2.0, 3.0)))
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.witness.note("clock", f"+{seconds:g} s")
+
+    # -- what happens to calls ---------------------------------------------------------------------------------------
+
+    def execute(self, port: Port, name: str, args: Any, kwargs: Any) -> Any:
+        """The call has its effect."""
+        answer = getattr(port.real, name)(*args, **kwargs)
+        watch = self.watches.get(name)
+        if watch is not None:
+            watch(port.process, args, answer, **kwargs)
+        return answer
+
+    def disturbed(self, port: Port, name: str, args: Any, kwargs: Any) -> Any:
+        """Something happens to a call."""
+        life, chance = port.process, self.chance
+        if life.dead:
+            raise Died("after its death")
+        which = chance.below(14)
+        self.calm = 2 + chance.below(12) if chance.below(2) else _NEVER
+        if which == 0:
+            self.die(life, f"before {name}")
+        if which == 1:
+            self.witness.note(life, "request lost", name)
+            self.witness.lost_replies += 1
+            raise BrokerUnavailable(f"the request {name} was lost")
+        if which in (8, 9, 10):
+            self.pause(life, f"before {name}")
+        answer = self.execute(port, name, args, kwargs)
+        if which in (2, 3):
+            self.die(life, f"after {name}")
+        if which in (4, 5):
+            self.witness.note(life, "reply lost", name)
+            self.witness.lost_replies += 1
+            if name == "lease" and answer.deliveries:
+                self.witness.lost_leases[kwargs["worker"], args[0]] = answer.token
+            raise BrokerUnavailable(f"the reply to {name} was lost")
+        if which == 6:
+            self.witness.note(life, "sent twice", name)
+            return self.execute(port, name, args, kwargs)
+        if which == 7 and name in _LATE:
+            self.late.append((port, name, args, kwargs))
+        if which in (11, 12, 13):
+            self.pause(life, f"after {name}")
+        return answer
+
+    def die(self, life: Any, where: str) -> None:
+        """A process ends here.
+
+        Raises:
+            Died: always.
+        """
+        life.dead = True
+        raise Died(where)
+
+    def pause(self, life: Any, where: str) -> None:
+        """A process stands still, while others go on."""
+        if self.depth >= _DEEPEST:
+            return
+        chance = self.chance
+        self.witness.note(life, "stands still", where)
+        self.depth += 1
+        try:
+            if chance.below(3) == 0:
+                for _ in range(4):
+                    self.advance(LEASE * 0.3)
+                    self.let(chance.choice(self.workers))
+            for _ in range(1 + chance.below(6)):
+                self.act()
+        finally:
+            self.depth -= 1
+        self.witness.note(life, "goes on", where)
+
+    def repeat_late(self) -> None:
+        """A copy of a call that was on its way for long arrives. Nobody hears the answer."""
+        port, name, args, kwargs = self.late.pop(0)
+        self.witness.note(port.process, "late copy", name)
+        self.witness.duplicate = True
+        try:
+            self.execute(port, name, args, kwargs)
+        finally:
+            self.witness.duplicate = False
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    def played(self, ctx: Any, args: Any) -> Any:
+        """A task runs."""
+        life, item = self.running[-1]
+        uuid = ctx.signature.uuid
+        self.witness.ran(life, uuid, item.hold.token, args)
+        behaviour = self.behaviours.get(uuid, "good")
+        self.values[uuid] += 1
+        if behaviour == "poison":
+            life.dead = True
+            return None
+        if behaviour == "slow" and self.faults and self.calm != _NEVER:
+            self.pause(life, f"in {uuid}")
+        if behaviour == "bad" or (behaviour == "flaky" and self.chance.below(2)):
+            raise Failure(uuid)
+        return f"{uuid}/{self.values[uuid]}"
+
+    # -- coming to rest ----------------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Nothing is disturbed any more; everybody goes on until there is nothing to do."""
+        self.late.clear()
+        for process in self.processes:
+            if not isinstance(process, Worker):
+                process.plans.clear()  # type: ignore[attr-defined]
+        for record in self.broker.list_schedules() if self.periodic else ():
+            if record.paused:
+                self.broker.remove_schedule(record.code)
+        for _ in range(_ROUNDS):
+            dues: list[float] = []
+            for worker in self.workers:
+                self.let(worker, lambda worker=worker: dues.append(worker.round() or 0.0))
+                if self.periodic:
+                    self.let(worker, worker.fire)
+            worker = self.workers[0]
+            self.let(worker, worker.sweep)
+            if worker.life.dead:
+                continue
+            if self.is_quiet():
+                return
+            now = self.clock.monotonic()
+            ahead = [due - now for due in dues if due > now]
+            self.clock.advance(min(max(min(ahead, default=4.0), 0.01), 4.0))
+        raise self.witness.violated("4 everything ends, waiters wake", f"no rest: {self.left()}")
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to do in the stores."""
+        return not any(self.left())
+
+    def left(self) -> list[Any]:
+        broker, backend = self.broker, self.backend
+        found: list[Any] = []
+        for queue in QUEUES:
+            counts = broker.counts(queue)
+            if counts.pending or counts.delayed or counts.leased or counts.ending or counts.held:
+                found.append((queue, counts))
+            if broker.relay(queue, 0):
+                found.append(f"outbox of {queue}")
+        if self.periodic and (broker.list_schedules() or broker.relay_schedules(0)):
+            found.append(broker.list_schedules())
+        found += backend.uncommitted(_AT_ONCE, 10)
+        found += backend.unreleased(_AT_ONCE, 10)
+        return found
