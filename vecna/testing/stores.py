@@ -17,6 +17,8 @@ from vecna.adapters.memory.backend import Records
 from vecna.adapters.memory.lock import Grants
 from vecna.adapters.memory.queue import Queues
 from vecna.app.launchers import RESERVED
+from vecna.app.passing import with_passed
+from vecna.domain.errors import InvalidArgument
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.ports.backend import Backend
@@ -30,9 +32,14 @@ _QUIET: Final = frozenset({"close", "listen", "waiter"})
 
 
 class Log:
-    """All messages that were accepted, in order."""
+    """All messages that were accepted, in order.
 
-    def __init__(self) -> None:
+    Args:
+        backend: where the results are that chord callbacks take.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self.messages: list[Message] = []
         self._fired: set[str] = set()
         self._read: list[Signature[Any]] = []
@@ -51,7 +58,16 @@ class Log:
         """The calls, as they travelled; those that only vecna itself sends are left out."""
         for message in self.messages[len(self._read) :]:
             self._read.append(Signature.from_json(message.body))
-        return [signature for signature in self._read if signature.name not in RESERVED]
+        return [self._complete(signature) for signature in self._read if signature.name not in RESERVED]
+
+    def _complete(self, signature: Signature[Any]) -> Signature[Any]:
+        """With what travels by reference; without it when that has expired."""
+        if signature.position is None or not signature.position.takes:
+            return signature
+        try:
+            return with_passed(self._backend, signature)
+        except InvalidArgument:
+            return signature
 
 
 class LoggedBroker(MemoryBroker):
@@ -205,7 +221,9 @@ def new_stores(
         looking: called before those of the backend.
         canceled: called after everybody else's cancels.
     """
-    queues, records, log = Queues(), Records(), Log()
+    queues, records = Queues(), Records()
+    view = View(MemoryBroker(clock, queues), MemoryBackend(clock, records))
+    log = Log(view.backend)
     others = Adapters(
         broker=ServersBroker(clock, queues, log, dead_letter_limit, calling, canceled),
         backend=ServersBackend(clock, records, looking),
@@ -213,5 +231,4 @@ def new_stores(
         clock=clock,
     )
     worker = LoggedBroker(clock, queues, log, dead_letter_limit)
-    view = View(MemoryBroker(clock, queues), MemoryBackend(clock, records))
     return Stores(worker, MemoryBackend(clock, records), view, others, log)

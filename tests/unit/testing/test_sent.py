@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.testing.app import Order, Shop
 from vecna import InvalidArgument, Signature
-from vecna.domain.workflow import Chain, Group
+from vecna.domain.workflow import Chain, Chord, Group
 from vecna.testing import Harness
 
 
@@ -70,6 +70,12 @@ def test_arguments_match_as_the_function_gets_them(shop: Shop, harness: Harness)
     shop.order.send(Order(7, 1.5))
     harness.assert_sent("order", order=Order(7, 1.5))
     harness.assert_not_sent("order", order=Order(8))
+
+
+def test_a_chord_callback_has_its_results(shop: Shop, harness: Harness) -> None:
+    shop.server.send_chord(Chord(Group(shop.add.s(1, 1), shop.add.s(2, 2)), shop.total.s()))
+    harness.run()
+    harness.assert_sent("total", parts=(2, 4))
 
 
 def test_options_match_too(shop: Shop, harness: Harness) -> None:
