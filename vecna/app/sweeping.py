@@ -37,7 +37,10 @@ def sweep_records(wiring: Wiring) -> None:
     if not unreleased:
         return
     places = wiring.broker.locate(unreleased)
-    gone = [uuid for uuid, place in zip(unreleased, places, strict=True) if place is None]
+    # A dead letter is over too: it stays for the operator, and nothing more is recorded of it.
+    gone = [
+        uuid for uuid, place in zip(unreleased, places, strict=True) if place is None or place.standing is Standing.DEAD
+    ]
     states = [state for state in backend.get_states(gone) if state is not None]
     over, roots = _over(wiring, states)
     for root in roots:  # before the records that lead to them

@@ -16,7 +16,7 @@ from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
 from vecna.domain.workflow import Chain, Group
 from vecna.ports.plans import Report
-from vecna.ports.values import Standing
+from vecna.ports.values import SettleAs, Settlement, Standing
 
 MINUTE = dt.timedelta(minutes=1)
 
@@ -146,3 +146,19 @@ def test_ends_of_a_long_workflow_do_not_hide_others(server):
     server.clock.advance(61 * MINUTE)
     assert server.backend.get_state("lost") is None
     assert None not in server.backend.get_states([each.uuid for each in members])
+
+
+def test_the_record_of_a_dead_letter_whose_worker_died_before_it_released_it(server):
+    broker, backend = server.broker, server.backend
+    broker.enqueue([Message("t1", "q", b"{}")])
+    lease = broker.lease("q", 1, worker="w", call=1, duration=MINUTE, max_deliveries=5)
+    backend.put_states([TaskState(task_uuid="t1", state=State.FAILURE, dead_reason="unreadable")])
+    broker.settle("q", [Settlement("t1", lease.token, SettleAs.DEAD, reason="unreadable")])
+    server.clock.advance(2 * MINUTE)
+
+    sweep_records(server)
+
+    assert backend.unreleased(MINUTE, 10) == []
+    server.clock.advance(61 * MINUTE)
+    assert backend.get_state("t1") is None
+    assert [letter.uuid for letter in broker.get_dead_tasks("q")] == ["t1"]
