@@ -49,7 +49,6 @@ MEMORY = Target(
                 'held.token = ""\n        held.settled',
                 "held.settled",
             ),
-            ("a second verdict replaces the first", "if held.verdict is None:  # the first", "if True:  # the first"),
             (
                 "a cancelled message stays in its line",
                 "del self.pending[held.message.priority][uuid]",
@@ -58,11 +57,6 @@ MEMORY = Target(
             ("a cancel does not flag what is leased", "held.flagged = True\n", "held.flagged = False\n"),
             ("attempts are not kept with a retry", "held.attempts = settlement.attempts", "pass"),
             ("held messages start at once", "        if hold:\n", "        if False:\n"),
-            (
-                "dead letters are kept without a limit",
-                "while len(self.dead) > dead_letter_limit:",
-                "while False:",
-            ),
             ("an outage costs leases", "if last is None or now - last <= self._duration / 2:", "if True:"),
             ("a lease is spared for ever", "lease.spared = True", "lease.spared = False"),
             ("what is left behind wakes nobody", "self._news = pending or bool(self.ending)", "self._news = False"),
@@ -112,11 +106,6 @@ MEMORY = Target(
         ),
         *of(
             "vecna/adapters/memory/schedules.py",
-            (
-                "a firing is not compared with what stands",
-                "if answer is not Fired.FIRED or stands is record:",
-                "if stands is record:",
-            ),
             ("what was fired is lost", "kept.outbox.extend((message, now) for message in call.messages)", "pass"),
         ),
         *of(
@@ -219,11 +208,6 @@ SQLITE = Target(
                 "pass\n            for kept in reversed(back)",
             ),
             ("what is given back stands in reverse", "for kept in reversed(back):", "for kept in back:"),
-            (
-                "dead letters are kept without a limit",
-                'LIMIT -1 OFFSET ?", self._dead_letter_limit',
-                'LIMIT 0 OFFSET ?", self._dead_letter_limit',
-            ),
             ("a cancel does not flag what is leased", "SET flagged = 1", "SET flagged = 0"),
             ("a cancel by code stops at its first page", 'page[-1].uuid if len(page) == _PAGE else ""', '""'),
             (

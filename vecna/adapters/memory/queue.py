@@ -133,8 +133,7 @@ class Queue:
     def _to_ending(self, held: Held, verdict: Verdict, *, head: bool = False) -> None:
         held.standing = Standing.ENDING
         held.flagged = False
-        if held.verdict is None:  # the first verdict stands
-            held.verdict = verdict
+        held.verdict = verdict
         self.ending[held.message.uuid] = held
         if head:
             self.ending.move_to_end(held.message.uuid, last=False)

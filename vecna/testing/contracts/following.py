@@ -34,6 +34,19 @@ class FollowUpLaws(BrokerCase):
         assert answer is Answer.OK
         assert names(queue.take()) == ["c", "b"]
 
+    @pytest.mark.parametrize("settle", [SettleAs.RETRY, SettleAs.RETURN])
+    def test_what_goes_on_causes_nothing(self, queue: DrivenQueue, other: DrivenQueue, settle: SettleAs) -> None:
+        """Only an end has follow-ups: what runs again would cause them again."""
+        queue.send("a")
+        follow_ups = (queue.message("b"), other.message("c"))
+
+        answer = queue.settle(queue.take_one(), settle, follow_ups=follow_ups)
+        queue.relay()
+
+        assert answer is Answer.OK
+        assert names(queue.take()) == ["a"]
+        assert names(other.take()) == []
+
     @pytest.mark.parametrize("settle", [SettleAs.DONE, SettleAs.DEAD])
     def test_follow_ups_for_other_queues_arrive_with_the_relay(
         self, queue: DrivenQueue, other: DrivenQueue, settle: SettleAs

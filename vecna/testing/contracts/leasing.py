@@ -248,9 +248,11 @@ class LeaseLaws(BrokerCase):
         if first_got_something:
             queue.send("a")
         queue.lease(call=1)
+        queue.send("newer")
         queue.lease(call=2)
         queue.send("b")
 
+        # Nor what the newer call holds: it is in other hands already.
         assert queue.lease(call=1).deliveries == ()
         assert queue.counts().pending == 1
 
