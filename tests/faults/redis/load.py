@@ -145,11 +145,11 @@ class Load:
         wanted = self.ran.total() + count
         self.until(lambda: self.ran.total() >= wanted, f"{count} more runs")
 
-    def refusal(self) -> str:
+    def refusal(self, *queues: str) -> str:
         """Send until it is refused, and say why. Senders may have nothing left to send by then."""
-        for _ in range(2000):
+        for number in range(2000):
             try:
-                self.sender.send_task(Signature("probe", queue="two"))
+                self.sender.send_task(Signature("probe", queue=(queues or QUEUES)[number % len(queues or QUEUES)]))
             except BrokerUnavailable as exc:
                 return str(exc)
             threading.Event().wait(0.01)
@@ -186,10 +186,10 @@ class Load:
         return self.ran.total()
 
     def _settled(self) -> bool:
-        """Whether nothing is left in any queue: a result is there a moment before its message is gone."""
+        """Whether nothing is left in the queues: a result is there a moment before its message is gone."""
         never = threading.Event()
         for _ in range(int(PATIENCE / 0.02)):
-            counts = self.sender.queue_counts().values()
+            counts = [self.sender.broker.counts(queue) for queue in QUEUES]
             if not any((c.pending, c.delayed, c.leased, c.ending, c.held, c.dead) != (0,) * 6 for c in counts):
                 return True
             never.wait(0.02)

@@ -155,7 +155,7 @@ def test_one_host_of_a_cluster_is_enough(cluster, drive, namespace):
 
 def test_a_waiter_waits_at_queues_on_all_nodes(cluster, drive, namespace):
     driven = drive(cluster.url, namespace=namespace)
-    queues = _a_queue_on_each_node(cluster, namespace)
+    queues = cluster.a_queue_on_each(lambda queue: keys.queue(namespace, queue))
     waiter = driven.broker.waiter()
     with ThreadPoolExecutor(1) as threads:
         for queue in queues:
@@ -184,7 +184,7 @@ def test_a_slot_that_moves_takes_its_queue_with_it(drive, namespace):
         waiter = driven.broker.waiter()
         waiter.wait(["q"], 0.01)
 
-        _move_slot(cluster, keys.wake(namespace, "q"))
+        cluster.move_slot(keys.wake(namespace, "q"))
 
         assert driven.settle(held) == [Answer.OK] * 10
         assert len(driven.lease().deliveries) == 90
@@ -200,7 +200,7 @@ def test_a_node_that_is_down_keeps_only_its_own_queues(drive, namespace):
             with node.client() as client:
                 client.config_set("cluster-require-full-coverage", "no")
         driven = drive(cluster.url, namespace=namespace, send_timeout=0.2)
-        here, there = _a_queue_on_each_node(cluster, namespace)
+        here, there = cluster.a_queue_on_each(lambda queue: keys.queue(namespace, queue))
         driven.send("a", queue=here)
         driven.send("b", queue=there)
         lease = driven.lease(queue=here)
@@ -222,30 +222,6 @@ def _relayed(driven, queue):
         return driven.broker.relay(queue) == 0
     except BrokerUnavailable:
         return False
-
-
-def _a_queue_on_each_node(cluster, namespace):
-    found: dict[int, str] = {}
-    for number in range(1000):
-        node = cluster.node_of(keys.queue(namespace, f"q{number}"))
-        found.setdefault(cluster.nodes.index(node), f"q{number}")
-        if len(found) == len(cluster.nodes):
-            break
-    return [found[number] for number in sorted(found)]
-
-
-def _move_slot(cluster, key):
-    source = cluster.node_of(key)
-    target = next(node for node in cluster.nodes if node is not source)
-    with source.client() as here, target.client() as there:
-        ids = [client.execute_command("CLUSTER", "MYID").decode() for client in (here, there)]
-        slot = here.execute_command("CLUSTER", "KEYSLOT", key)
-        there.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
-        here.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
-        while names := here.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
-            here.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *names)
-        for client in (there, here):
-            client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
 
 
 def test_leases_survive_with_the_rest(own_server, drive):

@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 from vecna.adapters.redis.address import RedisAddress
 from vecna.adapters.redis.errors import REDIS_ERRORS, understand
 from vecna.adapters.redis.opening import Client, ClientSettings, Opened, Opener
-from vecna.adapters.redis.scripts import Script
+from vecna.adapters.redis.scripts import GUARDED, Script, guard
 from vecna.domain.errors import BrokerUnavailable
 from vecna.ports.clock import Clock
 
@@ -68,12 +68,24 @@ class Connections:
         command = ("EVALSHA", script.sha, len(keys), *keys, *args)
 
         def evaluate(opened: Opened) -> Any:
+            if opened.is_cluster:
+                return self._evaluate_guarded(opened, script, keys, args)
             try:
                 return opened.call(*command)
             except NoScriptError:
                 return opened.call("EVAL", script.source, *command[2:])
 
         return self._attempt(evaluate, patience=patience)
+
+    @staticmethod
+    def _evaluate_guarded(opened: Opened, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script in a cluster, not while its slot moves."""
+        script = GUARDED[script.name]
+        command = (len(keys) + 1, *keys, guard(keys[0]), *args)
+        try:
+            return opened.call("EVALSHA", script.sha, *command)
+        except NoScriptError:
+            return opened.call("EVAL", script.source, *command)
 
     def call(self, *command: Any, patience: float | None = None) -> Any:
         """Send one command.

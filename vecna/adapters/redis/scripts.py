@@ -30,6 +30,21 @@ class Script:
         # The server's name for a script, not a matter of security.
         object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())
 
+    def guarded(self) -> Script:
+        """The same for a cluster: it is given `guard` as a further key, and drops it."""
+        first, _, rest = self.source.partition("\n")
+        return Script(self.name, f"{first}\nKEYS[#KEYS] = nil\n{rest}")
+
+
+def guard(key: str) -> str:
+    """A key in the slot of `key` that never exists, since no id has such a name.
+
+    While a slot moves, a cluster looks only at the keys that a script was given: with a single one that is not there it
+    would run the script at the new node, on a part of the keys, and again at the old one on the others. With a further
+    one that is never there it has both nodes refuse all scripts of the slot (TRYAGAIN) until it has moved.
+    """
+    return f"{key}:*"
+
 
 def _read(name: str) -> str:
     return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
@@ -84,6 +99,9 @@ STAGE: Final = load("stage")
 STAGED: Final = load("staged")
 UNRELEASED: Final = load("unreleased")
 UNSTAGE: Final = load("unstage")
+
+#: As they are run in a cluster, by name.
+GUARDED: Final = {script.name: script.guarded() for script in tuple(globals().values()) if isinstance(script, Script)}
 
 #: What any script may run on keys, beside TIME and PUBLISH.
 COMMANDS: Final = tuple(
