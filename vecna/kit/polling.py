@@ -61,7 +61,9 @@ class _Look:
             left = end - self._clock.monotonic()
             if self._clock.wait(self._woken, min(left, GLANCE)) or left <= 0:
                 break
-        if not self._closed:
+        if self._closed:
+            self._store.close()  # a look that was under way may have opened it again
+        else:
             self._woken.clear()
         return None
 

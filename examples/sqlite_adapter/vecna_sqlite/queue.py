@@ -90,17 +90,18 @@ class Queue:
         taken = self.find("standing = 'ending' ORDER BY place LIMIT ?", max(0, count))
         if not verdicts_only:
             taken += self.find(f"{IN_LINE} LIMIT ?", max(0, count - len(taken)))
-        self.leases += 1
-        token = f"{self.leases}:{worker}:{call}"
+        token = ""
+        if taken:
+            self.leases += 1
+            token = f"{self.leases}:{worker}:{call}"
+            lease = (self.name, token, self.leases, microseconds(after(self.now, duration)))
+            self.sql.execute("INSERT INTO leases VALUES (?, ?, ?, ?, 0)", lease)
         for kept in taken:
             kept.lease(token)
             self.put(kept)
-        lease = (self.name, token, self.leases, microseconds(after(self.now, duration)))
-        self.sql.execute("INSERT INTO leases VALUES (?, ?, ?, ?, 0)", lease)
         made = microseconds(self.now)
         self.sql.execute("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?)", (self.name, worker, call, token, made))
         self.sql.execute("DELETE FROM calls WHERE queue = ? AND made < ?", (self.name, microseconds(self.now - _DAY)))
-        self.drop_empty_leases()
         return taken
 
     def held(self, token: str) -> list[Kept]:
