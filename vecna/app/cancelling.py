@@ -154,9 +154,8 @@ class Canceller:
         return found
 
     def _ended(self, found: Mapping[str, str]) -> dict[str, str]:
-        """Those in the hands of a worker that has recorded their end, and only has to settle them."""
-        running = [uuid for uuid, kind in found.items() if kind == "running"]
-        states = self._backend.get_states(running) if running else ()
+        """Those whose end a worker has recorded, and not settled: it is about to, or has lost the lease or its life."""
+        states = [state for page in _pages(list(found)) for state in self._backend.get_states(page)]
         # An end without a token was recorded by a cancel: it says nothing of a run that had begun before.
         return {
             state.task_uuid: _kind(state)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.app.schedules.rig import Died, Fate, Hand, Mortal
+from tests.unit.app.schedules.rig import SECOND, Died, Fate, Hand, Mortal
 from tests.unit.app.workflow_outcomes import Tasks, Workers, calls, workflows
 from vecna.adapters.clock import ManualClock
 from vecna.app import stopping
@@ -119,6 +119,30 @@ def test_what_runs_is_told_and_causes_nothing(server, tasks):
     assert server.cancel_delayed_task(call.uuid).finished == (call.uuid,)
     Workers(server, Random(1)).run()
     assert len(tasks.runs) == 1
+
+
+@pytest.mark.parametrize("by", ["id", "code"])
+def test_what_has_ended_and_whose_worker_then_died_is_finished(server, tasks, by):
+    """It went back to its queue unsettled: it is stopped there, and has ended all the same."""
+    call = one(code="c")
+    server.send_task(call)
+    hand, (item,) = in_hands(server)
+    hand.deliveries.run(item)
+    with pytest.raises(Died):
+        dying = Mortal(server.broker, Fate(0))
+        hand.deliveries._finisher._wiring.broker = dying
+        hand.deliveries.finish([item])
+    hand.wiring.broker = server.broker
+    for _ in range(3):
+        server.clock.advance(2.5)
+        server.broker.extend("q1", [], SECOND)  # no outage
+    hand = Hand(server, name="other")
+    hand.deliveries.lease("q1", 0)
+
+    answer = server.cancel(call.uuid) if by == "id" else server.cancel("c")
+
+    assert (answer.finished, answer.canceled) == ((call.uuid,), ())
+    assert state(server, call) is State.SUCCESS
 
 
 def test_what_has_not_started_in_the_hands_of_a_worker_does_not_start(server, tasks):
