@@ -128,11 +128,9 @@ def test_what_has_ended_and_whose_worker_then_died_is_finished(server, tasks, by
     server.send_task(call)
     hand, (item,) = in_hands(server)
     hand.deliveries.run(item)
+    hand.wiring.broker = Mortal(server.broker, Fate(0))
     with pytest.raises(Died):
-        dying = Mortal(server.broker, Fate(0))
-        hand.deliveries._finisher._wiring.broker = dying
         hand.deliveries.finish([item])
-    hand.wiring.broker = server.broker
     for _ in range(3):
         server.clock.advance(2.5)
         server.broker.extend("q1", [], SECOND)  # no outage
