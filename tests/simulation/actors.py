@@ -114,22 +114,33 @@ class Worker(Process):
             self.deliveries.extend()
             return
         which = chance.below(16)
-        if self.runnable and which < 6:
-            self.run(self.runnable.pop(chance.below(len(self.runnable))))
-        elif (self.done or self.deliveries.owes) and which < 11:
-            self.finish(chance.below(2) == 0)
-        elif which == 15:
+        if which == 15:
             self.sweep()
         elif which == 14:
             self.deliveries.extend()
-        elif which == 13 and self.world.periodic:
+        elif which >= 12 and self.world.periodic:
             self.fire()
         elif which == 12 and self.runnable:
             self.done += self.deliveries.give_back([self.runnable.pop()])
-        elif which == 11 and self.world.outbox_matters:
+        elif which == 11:
             self.broker.relay(chance.choice(QUEUES))
+        elif which < 6:
+            self.turn()
+        elif self.runnable and which < 8:
+            self.run(self.runnable.pop(chance.below(len(self.runnable))))
+        elif self.done or self.deliveries.owes:
+            self.finish(which == 8)
         else:
-            self.take(chance.choice(QUEUES), 1 + chance.below(3))
+            self.take(self.world.likely(), 1 + chance.below(3))
+
+    def turn(self) -> None:
+        """All that a worker does with what it has or gets."""
+        if not self.runnable and not self.done:
+            self.take(self.world.likely(), 1 + self.world.chance.below(3))
+        while self.runnable:
+            self.run(self.runnable.pop())
+        if self.done or self.deliveries.owes:
+            self.finish(noting=False)
 
     def take(self, queue: str, count: int) -> float | None:
         """Lease and admit; when there may be more."""
@@ -184,7 +195,7 @@ class Worker(Process):
         """All that there is to do at this moment; until when there is no more."""
         dues: list[float] = []
         while True:
-            for queue in QUEUES:
+            for queue in self.world.queues():
                 due = self.take(queue, 100)
                 if due is not None:
                     dues.append(due)
@@ -238,7 +249,11 @@ class Producer(Sender):
             server.send_tasks([shape.link, *shape.batch])
         else:
             kind = type(shape.link).__name__
-            getattr(server, _SENDS[kind])(shape.link)
+            # One batch after the other: threads would make a history that cannot be played again.
+            if kind in ("Group", "Chord"):
+                getattr(server, _SENDS[kind])(shape.link, 1)
+            else:
+                getattr(server, _SENDS[kind])(shape.link)
         plan.accepted_at = self.world.witness.note(self, "accepted", name)
 
 
@@ -268,7 +283,7 @@ class Keeper(Sender):
         what = plan[0]
         if what == "register":
             _, code, kind, every, missed, overlap = plan
-            self.world.registrations.append(witness.note(self, "register", code, kind, every, missed, overlap))
+            witness.note(self, "register", code, kind, every, missed, overlap)
             send = server.send_periodic_task if kind == "task" else server.send_periodic_chain
             end = START + dt.timedelta(seconds=self.world.schedule_end)
             every = dt.timedelta(seconds=every)

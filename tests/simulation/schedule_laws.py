@@ -32,7 +32,7 @@ def _removed(world: Any) -> None:
     for begun, answered, what, answer in witness.cancels:
         if not (what.startswith("schedule ") and answer.schedules):
             continue
-        revived = min([seq for seq in world.registrations if seq > begun], default=1 << 60)
+        revived = min([seq for seq in witness.registrations if seq > begun], default=1 << 60)
         for uuid, runs in witness.runs.items():
             if uuid.startswith("p@") and uuid not in answer.running:
                 late = [seq for seq, _, _ in runs if answered < seq < revived]

@@ -15,6 +15,8 @@ from vecna.domain.signature import Signature
 from vecna.domain.workflow import Chain, Chord, Group, Link
 
 QUEUES = ("a", "b")
+#: How often a task is repeated when it fails.
+RETRY_COUNT = 1
 SECOND = dt.timedelta(seconds=1)
 
 
@@ -55,7 +57,7 @@ class _Maker:
         return f"{self.prefix}{self.count}"
 
     def task(self, queue: str = "a", name: str = "t", **options: Any) -> Signature[Any]:
-        return Signature(name, uuid=self.id(), queue=queue, **options)
+        return Signature(name, uuid=self.id(), queue=queue, retry_count=RETRY_COUNT, **options)
 
     def group(self, *links: Link, code: str | None = None) -> Group:
         return Group(*links, group_uuid=self.id(), code=code)

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from tests.simulation.shapes import RETRY_COUNT
 from vecna.adapters.memory import MemoryBackend, MemoryBroker
 from vecna.adapters.memory.queue import Queue, Queues
 from vecna.app import server as app
@@ -19,7 +20,6 @@ from vecna.app.registry import Registry
 from vecna.ports.values import Adapters
 
 LEASE = 10.0
-RETRY_COUNT = 1
 
 
 class Failure(Exception):

@@ -79,6 +79,7 @@ class Witness:
         self.fired: Counter[tuple[str, dt.datetime]] = Counter()
         self.duplicate = False  # the call that is under way is a late copy: nobody hears the answer
         self.kills = self.lost_replies = self.lapsed = 0
+        self.registrations: list[int] = []
         self.stored: dict[str, Any] = {}  # schedules, as they were first stored
         self.violation: Violation | None = None
         self.watches = {
@@ -92,6 +93,7 @@ class Witness:
             "forget": self._forgotten,
             "fire": self._fired,
             "put_schedule": self._stored,
+            "due_schedules": self._looked,
         }
 
     def note(self, *what: Any) -> int:
@@ -157,7 +159,7 @@ class Witness:
         key = (worker, queue)
         if not self.duplicate:
             lost = self.lost_leases.pop(key, None)
-            if lost is not None and answer.token != lost and self._is_held(lost, now):
+            if lost is not None and answer.token != lost and self._is_held(queue, lost, now):
                 raise self.violated("10 a repeated lease call gets the same", f"{process} got {answer.token!r}, not {lost}")
         if not answer.deliveries:
             return
@@ -165,8 +167,9 @@ class Witness:
         for delivery in answer.deliveries:
             self._lease(process, delivery, now, seq)
 
-    def _is_held(self, token: str, now: dt.datetime) -> bool:
-        return any(held.token == token and held.deadline > now for held in self.holders.values())
+    def _is_held(self, queue: str, token: str, now: dt.datetime) -> bool:
+        found = [held for held in self.holders.values() if held.queue == queue and held.token == token]
+        return any(held.deadline > now for held in found)
 
     def _lease(self, process: Any, delivery: Any, now: dt.datetime, seq: int) -> None:
         uuid, token = delivery.uuid, delivery.token
@@ -193,9 +196,9 @@ class Witness:
         self._touch(queue, now)
         alive = {each.token for each in answer if each.alive}
         for uuid, held in self.holders.items():
-            if held.token in alive:
+            if held.queue == queue and held.token in alive:
                 held.deadline, held.spared = max(held.deadline, now + self.lease_time), False
-            elif held.token in tokens and now < held.deadline:
+            elif held.queue == queue and held.token in tokens and now < held.deadline:
                 raise self.violated("10 a live lease can be extended", f"{held.token} on {uuid} until {held.deadline}")
 
     def _settled(self, process: Any, args: Any, answer: Any) -> None:
@@ -220,9 +223,13 @@ class Witness:
 
     def _fired(self, process: Any, args: Any, answer: Any) -> None:
         for call, said in zip(args[0], answer, strict=True):
-            if said is Fired.FIRED and call.occurred_at is not None:
+            if said is Fired.FIRED and call.occurred_at is not None and call.following != call.due:
                 self.fired[call.code, call.occurred_at] += 1
             self.note(process, "fire", call.code, call.due.strftime("%M:%S"), str(said))
+
+    def _looked(self, process: Any, args: Any, answer: Any) -> None:
+        if args[0] == 0:  # whoever is about to store one: what it stores counts from here
+            self.registrations.append(self.note(process, "begins to register"))
 
     def _stored(self, process: Any, args: Any, answer: Any) -> None:
         if answer is not None:

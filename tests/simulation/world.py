@@ -13,8 +13,8 @@ from tests.simulation.actors import Canceller, Keeper, Process, Producer, Worker
 from tests.simulation.chance import Chance, SimClock
 from tests.simulation.laws import Laws
 from tests.simulation.ports import Died, Port
-from tests.simulation.shapes import NAMES, QUEUES, Shape, shape
-from tests.simulation.stage import LEASE, RETRY_COUNT, Failure, memory, stage
+from tests.simulation.shapes import NAMES, QUEUES, RETRY_COUNT, Shape, shape
+from tests.simulation.stage import LEASE, Failure, memory, stage
 from tests.simulation.witness import Violation, Witness
 from vecna.domain.errors import BrokerUnavailable
 
@@ -29,13 +29,13 @@ _DEEPEST = 2
 _ROUNDS = 80
 #: What a history is made of, by the name of its world: how much is sent, of what, by whom, and for how many steps.
 WORLDS: dict[str, dict[str, Any]] = {
-    "small": {"sends": (1, 2), "workers": 2, "steps": (16, 36), "cancels": 2},
-    "wide": {"sends": (2, 5), "workers": 3, "steps": (30, 60), "cancels": 2},
-    "calm": {"sends": (1, 3), "workers": 2, "steps": (12, 30), "faults": False},
-    "frail": {"sends": (1, 2), "workers": 2, "steps": (16, 36), "max_deliveries": 1},
-    "poison": {"sends": (1, 2), "workers": 2, "steps": (10, 20), "poison": True},
-    "short": {"sends": (1, 2), "workers": 2, "steps": (16, 36), "keep": 14.0, "workflows": True},
-    "schedules": {"sends": (0, 1), "workers": 2, "steps": (24, 44), "periodic": True},
+    "small": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "cancels": 2},
+    "wide": {"sends": (2, 5), "workers": 3, "steps": (16, 36), "cancels": 2},
+    "calm": {"sends": (1, 3), "workers": 2, "steps": (6, 14), "faults": False},
+    "frail": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "max_deliveries": 1},
+    "poison": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "poison": True},
+    "short": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "keep": 14.0, "workflows": True},
+    "schedules": {"sends": (0, 1), "workers": 2, "steps": (12, 24), "periodic": True},
 }
 MIX = "small small small small small small frail wide calm poison short short schedules schedules".split()
 
@@ -84,7 +84,7 @@ class World:
         self.witness = witness = Witness(self.clock, LEASE, max_deliveries)
         self.watches = witness.watches
         self.broker, self.backend = stores(self.clock, witness.accepted)
-        self.counts_acceptance = stores is memory
+        self.on_memory = stores is memory
         self.calm = _NEVER
         self.depth = 0
         self.running: list[Any] = []
@@ -94,7 +94,6 @@ class World:
         self.periodic = options.get("periodic", False)
         self.outbox_matters = True
         self.schedule_end = 26.0
-        self.registrations: list[int] = []
         self.registered = self.schedule_tampered = False
         stage.world = self
         self._populate()
@@ -102,7 +101,7 @@ class World:
     def _populate(self) -> None:
         chance, options = self.chance, self.options
         least, most = options["sends"]
-        count = least + chance.below(most - least + 1)
+        count = least + min(chance.below(most - least + 1), chance.below(most - least + 1))  # rather few
         names = [chance.choice(NAMES) for _ in range(count)]
         if options.get("workflows"):
             names = [name if name not in ("single", "delay", "eta") else "chain_of_group" for name in names]
@@ -113,12 +112,15 @@ class World:
                 self.behaviours[uuid] = self._behaviour()
         self.workers = [Worker(self, f"w{number}-") for number in range(options["workers"])]
         self.processes: list[Process] = [*self.workers]
+        self.first: list[Process] = []  # who acts first: nothing happens before something is sent
         if self.plans:
             self.processes.append(Producer(self, "p", list(self.plans)))
+            self.first.append(self.processes[-1])
         if options.get("cancels") and self.plans and chance.below(3) == 0:
             self.processes.append(Canceller(self, "c", self._cancels(options["cancels"])))
         if self.periodic:
             self.processes += self._keepers()
+            self.first.append(self.processes[-2])
 
     def _behaviour(self) -> str:
         which = self.chance.below(12)
@@ -179,7 +181,10 @@ class World:
             chance.begin(number)
             disturbed = self.faults and chance.below(3) == 0
             self.calm = chance.below(7) if disturbed and number not in self.calmed else _NEVER
-            self.act()
+            if number < len(self.first):
+                self.let(self.first[number])
+            else:
+                self.act()
         self.calm = _NEVER
         chance.begin(1 << 29)
         self.rest()
@@ -231,11 +236,21 @@ class World:
             for worker in self.workers:
                 worker.must_extend = chance.below(3) > 0
         elif which < 3:
-            for _ in range(5):
-                self.advance(LEASE * 0.3)
-                self.let(chance.choice(self.workers), chance.choice(self.workers).touch)
+            worker = chance.choice(self.workers)
+            for _ in range(3):
+                self.advance(LEASE * 0.4)
+                self.let(worker, worker.touch)
         else:
             self.advance(chance.choice((0.05, 0.5, 1.0, 2.0, 3.0)))
+
+    def likely(self) -> str:
+        """A queue that a worker looks into: as a rule one that has woken it."""
+        chance = self.chance
+        if self.on_memory and chance.below(4):
+            waiting = [name for name, queue in self.broker._store.by_name.items() if queue.messages]
+            if waiting:
+                return chance.choice(waiting)
+        return chance.choice(QUEUES)
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -302,8 +317,8 @@ class World:
         self.depth += 1
         try:
             if chance.below(3) == 0:
-                for _ in range(4):
-                    self.advance(LEASE * 0.3)
+                for _ in range(3):
+                    self.advance(LEASE * 0.4)
                     self.let(chance.choice(self.workers))
             for _ in range(1 + chance.below(6)):
                 self.act()
@@ -350,18 +365,19 @@ class World:
         for record in self.broker.list_schedules() if self.periodic else ():
             if record.paused:
                 self.broker.remove_schedule(record.code)
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
+            if number and self.is_quiet():
+                return
             dues: list[float] = []
             for worker in self.workers:
-                self.let(worker, lambda worker=worker: dues.append(worker.round() or 0.0))
-                if self.periodic:
-                    self.let(worker, worker.fire)
-            worker = self.workers[0]
-            self.let(worker, worker.sweep)
-            if worker.life.dead:
-                continue
+                if worker is self.workers[0] or worker.deliveries.held:
+                    self.let(worker, lambda worker=worker: dues.append(worker.round() or 0.0))
             if self.is_quiet():
                 return
+            worker = self.workers[0]
+            if self.periodic:
+                self.let(worker, worker.fire)
+            self.let(worker, worker.sweep)
             now = self.clock.monotonic()
             ahead = [due - now for due in dues if due > now]
             self.clock.advance(min(max(min(ahead, default=4.0), 0.01), 4.0))
@@ -369,9 +385,18 @@ class World:
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to do in the stores."""
+        if self.on_memory:  # the same as below, without asking
+            store = self.broker._store
+            for queue in store.by_name.values():
+                if len(queue.messages) > len(queue.dead) or queue.outbox:
+                    return False
+            if store.schedules.records or store.schedules.outbox:
+                return False
+            return not (self.backend._store.ended_at or self.backend._store.plans.uncommitted)
         return not any(self.left())
 
     def left(self) -> list[Any]:
+        """What is left to do in the stores."""
         broker, backend = self.broker, self.backend
         found: list[Any] = []
         for queue in QUEUES:
@@ -385,3 +410,9 @@ class World:
         found += backend.uncommitted(_AT_ONCE, 10)
         found += backend.unreleased(_AT_ONCE, 10)
         return found
+
+    def queues(self) -> list[str]:
+        """Queues that hold something."""
+        if self.on_memory:
+            return [name for name, queue in self.broker._store.by_name.items() if len(queue.messages) > len(queue.dead)]
+        return list(QUEUES)
