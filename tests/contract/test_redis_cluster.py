@@ -33,11 +33,15 @@ class OnCluster:
 
 
 class TestClusterBroker(OnCluster, BrokerContract):
+    stress_steps = 150  # each step goes to several nodes
+
     def make(self, clock):
         return self.connect(clock).broker
 
 
 class TestClusterBackend(OnCluster, BackendContract):
+    stress_steps = 50
+
     def make(self, clock):
         return self.connect(clock).backend
 
