@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from typing import Any
 
 import attrs
@@ -66,6 +65,3 @@ class Shop:
         self.note, self.add, self.order = note, add, order
         self.mail: Any = mail
         self.fail, self.later, self.total = fail, later, total
-
-
-logging.getLogger("vecna").addHandler(logging.NullHandler())

@@ -25,6 +25,18 @@ def test_others_are_pending_while_one_runs(shop: Shop, harness: Harness) -> None
     assert seen == [[started, pending, pending], 2, [success, started, pending], 1, [success, success, started], 0]
 
 
+def test_whoever_asks_the_backend_alone_sees_what_has_run(shop: Shop, harness: Harness) -> None:
+    first = shop.note.send("a")
+
+    @shop.server.task
+    def look() -> None:
+        shop.calls.append(shop.server.backend.get_state(first.uuid))
+
+    look.send()
+    harness.run()
+    assert shop.calls[1].state is State.SUCCESS
+
+
 def test_one_cancels_the_next(shop: Shop, harness: Harness) -> None:
     handles: list[Any] = []
 

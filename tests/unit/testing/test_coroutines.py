@@ -58,9 +58,12 @@ async def test_run_async_uses_the_loop_of_the_test(shop: Shop, harness: Harness)
 
 
 async def test_functions_and_coroutines_of_an_async_test_keep_their_order(shop: Shop, harness: Harness) -> None:
+    threads = set()
+    shop.server.set_pre_publish_handler(lambda _: threads.add(threading.get_ident()))
     await asyncio.gather(*[shop.note.send_async(str(number)) for number in range(50)])
     assert await harness.run_async() == 50
     assert shop.calls == [str(number) for number in range(50)]
+    assert len(threads) == 1  # one after the other, in the order of their begin
 
 
 def test_after_a_year_the_loop_still_tells_moments_apart(shop: Shop, harness: Harness, asleep: Any) -> None:

@@ -70,6 +70,19 @@ def test_the_lease_has_to_run_out(shop: Shop, harness: Harness) -> None:
     assert shop.calls[-1] == ("ada", "hello", 1, 2)  # the first attempt, delivered twice
 
 
+@pytest.mark.parametrize(("point", "arrived"), [("after_settle", 0), ("after_relay", 1)])
+def test_a_follow_up_for_another_queue_has_arrived_or_not(
+    shop: Shop, harness: Harness, point: str, arrived: int
+) -> None:
+    shop.server.send_chain(Chain(shop.add.s(1, 1), shop.add.options(queue="slow").s(2)))
+    harness.crash_next(point)
+    harness.run(limit=1)
+    assert harness.crashes == 1
+    assert shop.server.broker.counts("slow").pending == arrived
+    harness.advance(minutes=1)
+    assert shop.calls.count((2, 2)) == 1
+
+
 def test_a_task_that_kills_every_worker_is_dead_in_the_end(shop: Shop) -> None:
     with Harness(shop.server, raise_errors=False) as harness:
         for _ in range(5):

@@ -45,7 +45,11 @@ def run(tmp_path: Path) -> Run:
             f'"-p", "no:cacheprovider"]\nfilterwarnings = ["error"]\n'
             f'asyncio_mode = "auto"\nasyncio_default_fixture_loop_scope = "function"\n{settings}'
         )
-        environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": os.getenv("PYTHONPATH", ""),
+        }
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-q", *arguments],
             cwd=tmp_path,

@@ -23,6 +23,13 @@ def test_the_ports_are_swapped_and_put_back() -> None:
     assert server.random.getstate() == chance
 
 
+def test_what_was_not_opened_yet_is_opened_on_its_own_ports_later() -> None:
+    server = Server("memory://")
+    with Harness(server):
+        assert server.clock.virtual
+    assert not server.clock.virtual
+
+
 def test_they_are_put_back_when_the_test_fails() -> None:
     server = Server("memory://")
     broker = server.broker

@@ -6,7 +6,7 @@ from unittest.mock import ANY
 import pytest
 
 from tests.unit.testing.app import Order, Shop
-from vecna import InvalidArgument, Signature
+from vecna import BrokerUnavailable, InvalidArgument, Signature
 from vecna.domain.workflow import Chain, Chord, Group
 from vecna.testing import Harness
 
@@ -44,6 +44,18 @@ def test_what_was_sent_twice_counts_once(shop: Shop, harness: Harness) -> None:
     signature = shop.note.signature("a")
     shop.server.send_task(signature)
     shop.server.send_task(signature)
+    assert len(harness.sent("note")) == 1
+
+
+def test_what_is_repeated_because_a_reply_was_lost_counts_once(shop: Shop, harness: Harness) -> None:
+    harness.drop_next_reply("settle")
+    shop.server.send_chain(Chain(shop.add.s(1, 1), shop.add.s(2)))
+    harness.run()
+    assert len(harness.sent("add")) == 2
+    schedule = shop.note.every("@hourly").send("a")
+    harness.drop_next_reply("fire")
+    with pytest.raises(BrokerUnavailable):
+        schedule.trigger()  # it had its effect
     assert len(harness.sent("note")) == 1
 
 
