@@ -26,7 +26,7 @@ from tests.mutants.mutant import ROOT, Mutant, Target
 
 TARGETS = {target.name: target for target in (MEMORY, RULES, SQLITE, ENGINE, LUA)}
 #: What a run of tests may take, seconds: a break that makes it hang was noticed too.
-PATIENCE = 400
+PATIENCE = 200
 _COPIED = ("vecna", "tests", "examples", "benchmarks", "docs", "pyproject.toml", "README.md", "CHANGELOG.md")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 _IGNORED = shutil.ignore_patterns("__pycache__", ".*_cache", "*.egg-info")

@@ -117,6 +117,18 @@ class EnqueueLaws(BrokerCase):
         assert queue.send("a") == [True]
         assert names(queue.take()) == ["a"]
 
+    @pytest.mark.parametrize(("due", "delay"), [(1, 2), (2, 1)])
+    def test_a_message_with_a_time_and_a_delay_waits_for_both(
+        self, queue: DrivenQueue, clock: ManualClock, due: int, delay: int
+    ) -> None:
+        """Nothing is leased before its time, whichever of the two says so."""
+        queue.send("a", due=clock.now() + due * SECOND, delay=delay * SECOND)
+
+        clock.advance(1.5 * SECOND)
+        assert names(queue.take()) == []
+        clock.advance(0.5 * SECOND)
+        assert names(queue.take()) == ["a"]
+
     def test_queues_hold_ids_each_for_itself(self, queue: DrivenQueue, broker: Broker, clock: ManualClock) -> None:
         """`enqueue` is atomic per queue, and asks that queue only."""
         other = DrivenQueue(broker, clock, "other")
