@@ -13,6 +13,7 @@ import attrs
 from vecna.app.config_checks import Flag, Name, Seconds, Text, Url, Whole, hint, redact, to_optional_seconds, to_seconds
 from vecna.app.config_env import Found, read_environment, variable_of
 from vecna.app.config_reload import Reloader
+from vecna.app.config_secrets import Secrets, hidden, to_secrets
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.errors import ConfigError
 from vecna.ports.clock import Clock
@@ -121,6 +122,8 @@ class Config:
             out: as long as they take.
         poll_interval: the longest that an idle worker waits before it looks into its queues without having been woken.
         publish_timeout: how long the sending of a group may take before it counts as given up.
+        signing_keys: secrets of at least 16 characters, separated by commas. With them every message is signed with the
+            first one, and a worker runs only what was signed with one of them. Never printed.
         schedules: whether workers fire the schedules that are due; some must, for any to be fired.
 
     Raises:
@@ -153,6 +156,9 @@ class Config:
     )
     poll_interval: float = attrs.field(default=5, converter=to_seconds, validator=Seconds(), metadata=_LIVE)
     publish_timeout: float = attrs.field(default=60, converter=to_seconds, validator=Seconds(), metadata=_LIVE)
+    signing_keys: tuple[str, ...] = attrs.field(
+        default=(), converter=to_secrets, validator=Secrets(), repr=hidden, metadata=_LIVE
+    )
     schedules: bool = attrs.field(default=True, validator=Flag(), metadata=_LIVE)
     _origins: Mapping[str, str] = attrs.field(init=False, factory=dict, eq=False, repr=False)
     _reloader: Reloader | None = attrs.field(init=False, default=None, eq=False, repr=False)

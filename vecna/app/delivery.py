@@ -115,7 +115,7 @@ class Deliveries:
         # The lease may be as old as the first attempt of this call.
         now = self._clock.monotonic()
         hold = Hold(queue, lease.token, call.started + config.lease * (1 - _MARGIN))
-        items = tuple([read(delivery, hold, now) for delivery in lease.deliveries])
+        items = tuple([read(delivery, hold, now, config.signing_keys) for delivery in lease.deliveries])
         hold.items.update({item.uuid: item for item in items})
         with self._lock:
             self._holds[queue, lease.token] = hold

@@ -16,23 +16,36 @@ from vecna.app.passing import with_passed
 from vecna.domain.decide import Canceled, Failed
 from vecna.domain.errors import InvalidArgument, InvalidSignature, TaskFailed, TaskNotRegistered
 from vecna.domain.signature import Signature
+from vecna.domain.signing import Keys, distrusted, verified
 from vecna.ports.values import Delivery, Verdict
 
 #: Seconds: how long a message that no worker here knows is put back for at most.
 LONGEST_PARK: Final = 60.0
 
 
-def read(delivery: Delivery, hold: Hold, now: float) -> Item:
-    """The delivery with its message read; one that cannot be read gets its end here."""
+def read(delivery: Delivery, hold: Hold, now: float, keys: Keys = ()) -> Item:
+    """The delivery with its message read; one that cannot be read, or is not signed as it should be, gets its end here.
+
+    Args:
+        delivery: what was leased.
+        hold: its lease.
+        now: monotonic.
+        keys: those under one of which it has to be signed; none: it need not be.
+    """
     try:
         signature = Signature.from_json(delivery.body)
         if signature.uuid != delivery.uuid:
             raise InvalidSignature(f"the message holds another task id than its own: {signature.uuid}")
-        return Item(delivery, hold, now, signature)
     except InvalidSignature as exc:
         stand_in: Signature[Any] = Signature("unreadable", uuid=delivery.uuid)
         outcome = failed(exc, permanent=True, dead_reason=f"unreadable: {exc}")
         return Item(delivery, hold, now, stand_in, readable=False, exception=exc, outcome=outcome)
+    try:
+        return Item(delivery, hold, now, verified(signature, keys))
+    except InvalidSignature as exc:
+        # Its place in a workflow hears of it; nothing else of what it says is done.
+        outcome = failed(exc, permanent=True, dead_reason=str(exc))
+        return Item(delivery, hold, now, distrusted(signature), exception=exc, outcome=outcome)
 
 
 class Admission:

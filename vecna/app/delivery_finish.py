@@ -19,6 +19,7 @@ from vecna.app.delivery_values import Item, Launched, Parked, Wiring, with_optio
 from vecna.app.launchers import RESERVED, WHICH
 from vecna.app.launching import Launching
 from vecna.app.releasing import is_over, release_plan
+from vecna.app.signing import message_of, signed_plans
 from vecna.app.stopping import marked, slowed
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.decide import Decision, End, Repeat, decide
@@ -225,7 +226,7 @@ class Finisher:
             return {}
         never = {item.uuid: self._launching.abandon(item) for item in causing if item.signature.name in RESERVED}
         ended = [Ended(item.signature, item.recorded, item.childless) for item in causing if item.recorded]
-        conclusions = conclude(self._wiring.backend, ended, self._wiring.clock.now())
+        conclusions = conclude(signed_plans(self._wiring.backend, self._wiring.config), ended, self._wiring.clock.now())
         return {
             item.uuid: _Caused(
                 self._messages(conclusion.follow_ups, item),
@@ -258,7 +259,7 @@ class Finisher:
         return tuple(messages)
 
     def _message(self, signature: Signature[Any]) -> Message:
-        message = Message.of(signature, self._wiring.config.default_queue)
+        message = message_of(signature, self._wiring.config)
         if len(message.body) > MAX_MESSAGE:
             raise InvalidArgument(f"its message has {len(message.body)} bytes; at most {MAX_MESSAGE}")
         return message

@@ -17,11 +17,13 @@ from vecna import log
 from vecna.app.delivery_values import Wiring, with_options
 from vecna.app.launchers import dated, occurrence_launcher
 from vecna.app.sending import waiting_callbacks
+from vecna.app.signing import message_of
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.schedule import CATCH_UP, ScheduleRecord, firing, occurrence
 from vecna.domain.signature import Signature
+from vecna.domain.signing import distrusted, is_sealed
 from vecna.domain.state import TaskState
 from vecna.ports.plans import NodeState, NodeStatus
 from vecna.ports.schedules import FireCall, Fired
@@ -147,19 +149,23 @@ class Firer:
         One that cannot be made goes out as a launcher: whoever gets that finds it just as unreadable, and records the
         occurrence as failed, where it can be seen.
         """
+        config = self._wiring.config
+        if not is_sealed(record.content, record.code, config.signing_keys):
+            self._log_once(record, f"what schedule {record.code} sends is not signed; its occurrences fail")
+            return message_of(distrusted(occurrence_launcher(record, due)), config), ()
         if record.kind == "task":
             try:
                 return self._task(record, due)
             except Exception as exc:  # noqa: BLE001  # whatever is wrong with what it sends
                 self._log_once(record, f"what schedule {record.code} sends cannot be read; its occurrences fail: {exc}")
-        return Message.of(occurrence_launcher(record, due), self._wiring.config.default_queue), ()
+        return message_of(occurrence_launcher(record, due), config), ()
 
     def _task(self, record: ScheduleRecord, due: dt.datetime) -> tuple[Message, tuple[TaskState, ...]]:
         link = occurrence(record.content, record.code, due, record.spec)
         if not isinstance(link, Signature):
             raise InvalidSignature(f"it is a {type(link).__name__}, and should be a task")
         complete = dated(with_options(link, self._wiring.registry.get(link.name)), due)
-        message = Message.of(complete, self._wiring.config.default_queue)
+        message = message_of(complete, self._wiring.config)
         if len(message.body) > MAX_MESSAGE:
             raise InvalidArgument(f"its message has {len(message.body)} bytes; at most {MAX_MESSAGE}")
         return message, tuple(waiting_callbacks([complete], self._wiring.clock))

@@ -9,6 +9,7 @@ from vecna.app.wired import Wired
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.ids import check_id
 from vecna.domain.signature import Signature
+from vecna.domain.signing import bare
 from vecna.ports.values import DeadLetter, QueueCounts
 
 
@@ -27,7 +28,7 @@ class Inspecting(Wired):
             InvalidArgument: no queue can be called so, or a negative limit.
             BrokerUnavailable: the broker cannot be reached.
         """
-        return self.broker.get_pending_tasks(self._queue(queue), limit=_limit(limit))
+        return [bare(each) for each in self.broker.get_pending_tasks(self._queue(queue), limit=_limit(limit))]
 
     @blocking
     def get_delayed_tasks(self, queue: str | None = None, *, limit: int | None = None) -> list[Signature[Any]]:
@@ -42,7 +43,7 @@ class Inspecting(Wired):
         Raises:
             InvalidArgument, BrokerUnavailable: as for `get_pending_tasks`.
         """
-        return self.broker.get_delayed_tasks(self._queue(queue), limit=_limit(limit))
+        return [bare(each) for each in self.broker.get_delayed_tasks(self._queue(queue), limit=_limit(limit))]
 
     @blocking
     def get_dead_tasks(self, queue: str | None = None, *, limit: int | None = None) -> list[DeadLetter]:

@@ -17,6 +17,7 @@ from vecna.app.conclusion import begun, end_of, end_step, uncaused
 from vecna.app.delivery_failure import failed
 from vecna.app.delivery_values import Item, Launched, Parked, Wiring, with_options
 from vecna.app.launchers import LAUNCH, MOST_AT_ONCE, RESERVED, dated, occurrence_of, step_of
+from vecna.app.signing import message_of, signed_plans
 from vecna.app.task import AnyTask, Sender, Task
 from vecna.app.workflow_sending import batches, later_records, with_final
 from vecna.domain.codec import MAX_MESSAGE
@@ -93,7 +94,7 @@ class Launching:
         if item.signature.name == LAUNCH:
             return self._unfold_occurrence(item)
         node, index, passed = step_of(item.signature)
-        step = self._wiring.backend.get_step(node, index)
+        step = signed_plans(self._wiring.backend, self._wiring.config).get_step(node, index)
         if step is None:
             return []  # its workflow is over, and has expired
         return [self._message(self._complete(signature)) for signature in begun(step, passed)]
@@ -114,7 +115,7 @@ class Launching:
 
     def _store(self, complete: Plan, leaves: Sequence[Signature[Any]], *, at_once: bool) -> bool:
         """Store the plan; whether the workflow may begin."""
-        backend = self._wiring.backend
+        backend = signed_plans(self._wiring.backend, self._wiring.config)
         if later := later_records(complete, leaves, self._wiring.clock):
             backend.put_states(later)
         backend.store_plan(complete)
@@ -124,7 +125,7 @@ class Launching:
         return with_options(signature, self._wiring.registry.get(signature.name))
 
     def _message(self, signature: Signature[Any]) -> Message:
-        message = Message.of(signature, self._wiring.config.default_queue)
+        message = message_of(signature, self._wiring.config)
         if len(message.body) > MAX_MESSAGE:
             raise InvalidArgument(
                 f"the message of task {signature.name} has {len(message.body)} bytes; at most {MAX_MESSAGE}"
@@ -149,7 +150,14 @@ class Launching:
         states: list[TaskState] = []
         step = self._step(item)
         if step is not None:
-            end_step(self._wiring.backend, step, recorded.state, reason, now, childless=True)
+            end_step(
+                signed_plans(self._wiring.backend, self._wiring.config),
+                step,
+                recorded.state,
+                reason,
+                now,
+                childless=True,
+            )
         for leaf in self._leaves(item):
             states.append(end_of(leaf.uuid, leaf.name, recorded.state, reason, now, item.uuid))
             states += uncaused(leaf, set(), recorded, now)
@@ -168,7 +176,7 @@ class Launching:
             node, index, _ = step_of(item.signature)
         except Exception:  # noqa: BLE001  # unreadable, in whatever way: that was said when it was to be launched
             return None
-        return self._wiring.backend.get_step(node, index)
+        return signed_plans(self._wiring.backend, self._wiring.config).get_step(node, index)
 
     def _leaves(self, item: Item) -> Sequence[Signature[Any]]:
         """All tasks of the occurrence that it stands for."""

@@ -18,6 +18,7 @@ from vecna.domain.ids import ALLOWED
 from vecna.domain.parts import EMPTY
 from vecna.domain.schedule import Kind, ScheduleRecord, template
 from vecna.domain.signature import Signature
+from vecna.domain.signing import seal
 from vecna.domain.workflow import Chain, Chord, Group, Link
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -91,7 +92,7 @@ def drafted(kind: Kind, when: When, link: Link, sending: Sending) -> Draft:
         _check_eta(signature)
         sending.message(signature)
     code = when.code or _explicit_code(link) or derived_code(kind, when, link)
-    content = template(_completed(link, final))
+    content = seal(template(_completed(link, final)), code, sending.signing_keys)
     if kind != "task":
         check_launcher(code, content, when.spec.text)
     return Draft(code, kind, when, content)

@@ -14,9 +14,11 @@ from vecna.app import tracing
 from vecna.app.config import Config
 from vecna.app.launchers import RESERVED
 from vecna.app.registry import Registry
+from vecna.app.signing import message_of
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
+from vecna.domain.signing import bare
 from vecna.domain.state import TaskState
 from vecna.domain.workflow import share_code
 from vecna.ports.backend import Backend
@@ -99,6 +101,11 @@ class Sending:
             new = self.insist(attempt, signatures, clock, stop)
         return [Sent(*each) for each in zip(prepared, messages, new, strict=True)]
 
+    @property
+    def signing_keys(self) -> tuple[str, ...]:
+        """What calls are signed with."""
+        return self._config.signing_keys
+
     def forked(self) -> None:
         """Begin anew in a child process: another thread of the parent may hold the lock for ever."""
         self._lock = threading.Lock()
@@ -157,7 +164,7 @@ class Sending:
         Raises:
             InvalidArgument: it is larger than `Config.max_message_size`.
         """
-        message = Message.of(signature, self._config.default_queue)
+        message = message_of(bare(signature), self._config)
         size, limit = len(message.body), self._config.max_message_size
         if size > limit:
             raise InvalidArgument(

@@ -17,6 +17,7 @@ import attrs
 from vecna.app import tracing
 from vecna.app.config import Config
 from vecna.app.sending import Sending, callbacks_of, check, waiting_callbacks
+from vecna.app.signing import signed_plans
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.plan import Plan, plan
@@ -122,7 +123,7 @@ class WorkflowSending:
     def _attempt(
         self, complete: Plan, messages: Sequence[Message], later: Sequence[TaskState], ports: Adapters, concurrency: int
     ) -> set[str]:
-        ports.backend.store_plan(complete)
+        signed_plans(ports.backend, self._config).store_plan(complete)
         if later:  # after the plan: through it sweeps find them, should this process die here
             ports.backend.put_states(later)
         queues = {message.queue for message in messages}

@@ -14,6 +14,7 @@ from vecna.domain.codec import decode_object, format_instant, parse_instant
 from vecna.domain.errors import InvalidSignature, InvalidSpec
 from vecna.domain.ids import ALLOWED
 from vecna.domain.signature import Signature
+from vecna.domain.signing import SEAL
 from vecna.domain.spec import Spec
 from vecna.domain.workflow import Chain, Chord, Group, Link
 
@@ -213,7 +214,9 @@ def occurrence(content: bytes, code: str, due: dt.datetime, spec: str) -> Link:
     Raises:
         InvalidSignature: the content cannot be read.
     """
-    return _Occurrence(code, due, spec).link(decode_object(content, limit=None))
+    plain = decode_object(content, limit=None)
+    plain.pop(SEAL, None)
+    return _Occurrence(code, due, spec).link(plain)
 
 
 @attrs.define

@@ -13,7 +13,13 @@ from vecna.app.config_env import SYNONYMS, variable_of
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 #: What a default that follows from other settings is called.
-DERIVED = {"broker": "required", "lock": "`broker`", "result_backend": "`broker`", "heartbeat": "`lease` / 3 (10)"}
+DERIVED = {
+    "broker": "required",
+    "lock": "`broker`",
+    "result_backend": "`broker`",
+    "heartbeat": "`lease` / 3 (10)",
+    "signing_keys": "none",
+}
 
 
 def effects(cls: type) -> dict[str, str]:
