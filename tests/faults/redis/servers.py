@@ -138,8 +138,9 @@ class Replicated:
         return self
 
     def _knows_all(self, client: Redis) -> bool:
-        known = client.sentinel_master(self.name)
-        return (known["num-slaves"], known["num-other-sentinels"]) == (1, self._count - 1)
+        known: Any = client.sentinel_master(self.name)
+        told: tuple[int, int] = (known["num-slaves"], known["num-other-sentinels"])
+        return told == (1, self._count - 1)
 
     def __exit__(self, *_: object) -> None:
         for server in (*self.sentinels, self.replica, self.master):
