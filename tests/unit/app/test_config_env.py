@@ -10,9 +10,9 @@ from vecna.app.config_env import variable_of
 from vecna.app.config_secrets import Secrets
 from vecna.domain.errors import ConfigError
 
-SECRET = "at-least-16-characters"
 URL = "redis://localhost:6379/0"
 SECRET = "c4n4ry"
+KEY = "at-least-16-characters"
 
 
 def read(prefix: str = "VECNA_", **environment: str) -> Config:
@@ -71,12 +71,12 @@ def test_two_names_of_one_setting_must_agree() -> None:
 
 @pytest.mark.parametrize("key", CHECKS)
 def test_every_setting_has_its_variable(key: str) -> None:
-    examples = {Url: "memory://x", Name: "x", Text: "x", Flag: "true", Whole: "1024", Seconds: "14", Secrets: SECRET}
+    examples = {Url: "memory://x", Name: "x", Text: "x", Flag: "true", Whole: "1024", Seconds: "14", Secrets: KEY}
     variable = f"X_{variable_of(key)}"
     config = read("X_", **{"X_BROKER": URL, variable: examples[type(CHECKS[key])]})
 
     assert config.origin_of(key) == variable
-    assert operator.attrgetter(key)(config) in ("memory://x", "x", True, 1024, 14, (SECRET,))
+    assert operator.attrgetter(key)(config) in ("memory://x", "x", True, 1024, 14, (KEY,))
 
 
 @pytest.mark.parametrize(
