@@ -43,8 +43,8 @@ async def run_job(files: Sequence[Path], screen: Screen, check: Check) -> Outcom
     start = clock()
     # Sent first: they take longest. Each call returns at once, with a handle.
     unsteady_handle = await unsteady.send_async()
+    due = clock() + DELAY  # at the earliest: the delay counts from when the broker has accepted the task
     greet_handle = await greet.options(delay=DELAY).send_async("later")
-    due = clock() + DELAY
     # Every second file is measured by a function, the others by a coroutine; all are sent in one round trip.
     calls = [(measure if number % 2 else measure_async).signature(path) for number, path in enumerate(files)]
     before = clock()
