@@ -137,7 +137,10 @@ class Stepper:
         """Do what workers do now and then; whether it was time."""
         if not self._sweeps.is_due():
             return False
-        self._again(self._sweeps.sweep)
+        try:
+            self._again(self._sweeps.sweep)
+        except Died:
+            self._die()
         return True
 
     def next_due(self) -> dt.datetime | None:

@@ -83,6 +83,21 @@ def test_a_follow_up_for_another_queue_has_arrived_or_not(
     assert shop.calls.count((2, 2)) == 1
 
 
+def test_a_worker_may_die_while_it_sweeps(shop: Shop, harness: Harness) -> None:
+    """It records the ends of a workflow whose sender was cut off."""
+    for _ in range(3):
+        harness.drop_next_reply("store_plan")
+    chain = Chain(shop.add.s(1, 1), shop.add.s(2))
+    with pytest.raises(BrokerUnavailable):
+        shop.server.send_chain(chain)
+    harness.crash_next(CrashPoint.AFTER_RECORD)
+    harness.advance(minutes=10)
+    assert harness.crashes == 1
+    states = shop.server.backend.get_states([link.uuid for link in chain.signatures()])
+    assert [state and state.state for state in states] == [State.CANCELED] * 2
+    assert shop.calls == []
+
+
 def test_a_task_that_kills_every_worker_is_dead_in_the_end(shop: Shop) -> None:
     with Harness(shop.server, raise_errors=False) as harness:
         for _ in range(5):
