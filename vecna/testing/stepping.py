@@ -11,15 +11,12 @@ import asyncio
 import datetime as dt
 import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, Final, TypeVar
 
-import attrs
-
-from vecna.app.config import Config
 from vecna.app.delivery import Deliveries, is_own_failure
 from vecna.app.delivery_run import RunHooks, timed_out
-from vecna.app.delivery_values import TIMEOUT, Item, Parked, Tasks
+from vecna.app.delivery_values import TIMEOUT, Item
 from vecna.app.firing import Firer
 from vecna.app.launchers import RESERVED
 from vecna.app.task import AnyTask
@@ -29,9 +26,10 @@ from vecna.domain.signature import Signature
 from vecna.domain.state import State
 from vecna.testing.coroutines import Coroutines
 from vecna.testing.crashing import CrashPoint, Died, Faults
-from vecna.testing.moving import VirtualClock
+from vecna.testing.patience import be_patient
 from vecna.testing.stores import View
 from vecna.testing.sweeps import Sweeps
+from vecna.testing.wiring import Wiring
 
 T = TypeVar("T")
 #: What states and `TaskContext.worker` say.
@@ -42,22 +40,7 @@ _MOST: Final = 64
 _TRIES: Final = 100
 #: So many runs at one instant, beside those of what was there before, are a task that sends itself for ever.
 _ENDLESS: Final = 100_000
-#: What no worker knows is looked at less and less often: a production worker would once a minute, for a year.
-_PATIENT: Final = 6
-_LONGEST_PARK: Final = 86_400.0
 _NO_TIME: Final = dt.timedelta(0)
-
-
-@attrs.define
-class Wiring:
-    """What the engine needs; see `vecna.app.delivery_values.Wiring`."""
-
-    config: Config
-    registry: Tasks
-    broker: Any
-    backend: Any
-    clock: VirtualClock
-    random: Any
 
 
 class Stepper:
@@ -92,7 +75,8 @@ class Stepper:
         self._sweeps = Sweeps(wiring, view)
         self._todo: deque[Item] = deque()
         self._done: list[Item] = []
-        self._current: Item | None = None
+        #: What runs just now.
+        self.current: Item | None = None
         self._progress: tuple[float, float] | None = None  # of it, as it is known
         self._size = _MOST // 4
         self._disturbed = False
@@ -172,7 +156,7 @@ class Stepper:
     def look(self) -> None:
         """Somebody is about to ask what is known of tasks: also of the one that runs."""
         self.put_down()
-        item = self._current
+        item = self.current
         if item is None or item.ended:
             return
         progress = item.context.last_progress if item.context else None
@@ -183,7 +167,7 @@ class Stepper:
 
     def beat(self) -> None:
         """The heartbeat: the clock has moved, or something was cancelled."""
-        item = self._current
+        item = self.current
         if item is None or item.ended:
             return
         told = self._again(self._deliveries.extend)
@@ -199,11 +183,6 @@ class Stepper:
             self.coroutines.cancel()
         else:
             item.complete(*timed_out(item), self._wiring.clock.now())
-
-    @property
-    def current(self) -> Item | None:
-        """What runs just now."""
-        return self._current
 
     # -- one batch ---------------------------------------------------------------------------------------------------
 
@@ -236,14 +215,14 @@ class Stepper:
         if item.name not in RESERVED:
             item.task = task = self._replaced(task)
             self._ran += 1
-        self._current, self._progress = item, None
+        self.current, self._progress = item, None
         try:
             if task.is_async:
                 yield item
             else:
                 self._deliveries.run(item)
         finally:
-            self._current = None
+            self.current = None
             if item.outcome is None:  # nobody has awaited it, or not to its end
                 self._deliveries.give_back([item])
             self._done.append(item)
@@ -254,7 +233,7 @@ class Stepper:
         done, self._done = self._done, []
         items = [*done, *self._deliveries.give_back(todo)]
         for item in items:
-            _be_patient(item, self._wiring.config.park_limit)
+            be_patient(item, self._wiring.config.park_limit)
         try:
             self._again(lambda: self._deliveries.finish(items))
         finally:
@@ -306,16 +285,13 @@ class Stepper:
             counts = [self._view.counts(queue) for queue in self._view.queues()]
             endless = begin + _ENDLESS + sum(count.pending for count in counts)
         if self._ran > endless:
-            names = ", ".join(sorted({message.name for message in self._heads()}))
+            heads = [self._view.get_pending_tasks(queue, limit=3) for queue in self._view.queues()]
+            names = ", ".join(sorted({signature.name for head in heads for signature in head}))
             raise RuntimeError(
                 f"run() has run {self._ran - begin} tasks, and the clock stands still: does a task send itself again "
                 f"without a delay? What waits: {names}. run(limit=...) runs as many as you say"
             )
         return endless
-
-    def _heads(self) -> Iterator[Signature[Any]]:
-        for queue in self._view.queues():
-            yield from self._view.get_pending_tasks(queue, limit=3)
 
 
 def _is_quiet(item: Item) -> bool:
@@ -323,12 +299,3 @@ def _is_quiet(item: Item) -> bool:
     signature = item.signature
     causes = signature.on_success or signature.on_error or signature.position
     return isinstance(item.outcome, Succeeded) and not causes
-
-
-def _be_patient(item: Item, park_limit: int | None) -> None:
-    decision = item.decision
-    if isinstance(decision, Parked) and item.task is None and park_limit is None:
-        parks = decision.attempts.parks
-        if parks > _PATIENT:
-            delay = dt.timedelta(seconds=min(2.0 ** min(parks, 30), _LONGEST_PARK))
-            item.decision = attrs.evolve(decision, delay=delay)

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final, Protocol
+from typing import Final
 
-from vecna.app.config import Config
-from vecna.app.delivery_values import Tasks
 from vecna.app.relaying import carry_all
 from vecna.app.sweeping import sweep_records, sweep_senders
-from vecna.testing.moving import VirtualClock
 from vecna.testing.stores import View
+from vecna.testing.wiring import Wiring
 
 #: Heartbeats between two sweeps of a production worker, more or less.
 _BEATS: Final = 3
 #: What lies about for long, e.g. the ends of a workflow that waits a year for its last step, is looked at seldom.
 _LONGEST: Final = dt.timedelta(hours=6)
 _NO_TIME: Final = dt.timedelta(0)
-
-
-class _Wiring(Protocol):
-    config: Config
-    registry: Tasks
-    broker: Any
-    backend: Any
-    clock: VirtualClock
-    random: Any
 
 
 class Sweeps:
@@ -36,7 +25,7 @@ class Sweeps:
         view: to look whether there is something.
     """
 
-    def __init__(self, wiring: _Wiring, view: View) -> None:
+    def __init__(self, wiring: Wiring, view: View) -> None:
         self._wiring = wiring
         self._view = view
         self._at: dt.datetime | None = None
