@@ -2,6 +2,7 @@
 
 import datetime as dt
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -149,7 +150,7 @@ def test_no_message_of_any_kind_stops_a_worker(opened):
     with opened.new_worker("w", 2):
         assert good.get(timeout=PATIENCE) == 1
         for uuid in uuids:
-            eventually(lambda uuid=uuid: opened.backend.get_state(uuid) is not None, "its end")
+            eventually(partial(opened.backend.get_state, uuid), "its end")
     for uuid, body in zip(uuids, bodies, strict=True):
         state = opened.backend.get_state(uuid)
         assert (state.state, bool(state.error)) == (State.FAILURE, True), body[:80]
@@ -158,10 +159,10 @@ def test_no_message_of_any_kind_stops_a_worker(opened):
 
 
 def test_a_message_that_somebody_has_changed_in_redis_is_not_run(redis_server, namespace):
-    ran = []
+    ran: list[object] = []
     config = Config(broker=redis_server.url, namespace=namespace, signing_keys=["a-secret-of-16-characters"])
     with Server(config) as server, redis_server.client() as client:
-        server.register_task("note", ran.append)
+        server.register_task("note", lambda what: ran.append(what))  # noqa: PLW0108  # what Python can look into
         handle = server.send_task(Signature("note", ["harmless"]))
         forged = Signature("note", ["forged"], uuid="forged")
         server.broker.enqueue([Message.of(sign(forged, ["another-secret-of-somebody"]), "vecna_tasks")])
@@ -172,6 +173,8 @@ def test_a_message_that_somebody_has_changed_in_redis_is_not_run(redis_server, n
         with server.new_worker("w", 1):
             server.send_task(Signature("note", ["in order"])).get(timeout=PATIENCE)
             for uuid in (handle.uuid, "forged"):
-                eventually(lambda uuid=uuid: server.backend.get_state(uuid) is not None, "its end")
-                assert "not signed by any of signing_keys" in server.backend.get_state(uuid).error
+                eventually(partial(server.backend.get_state, uuid), "its end")
+                state = server.backend.get_state(uuid)
+                assert state is not None
+                assert "not signed by any of signing_keys" in state.error
     assert ran == ["in order"]
