@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import weakref
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -196,7 +197,8 @@ class Harness(Observing, Breaking):
     def _run(self, limit: int | None) -> Generator[Item, None, int]:
         if not self._stored:  # as a worker does at its start
             self._stored = True
-            self.server.store_periodic_tasks()
+            # Without the warning about event loops: on memory nothing blocks.
+            inspect.unwrap(Server.store_periodic_tasks)(self.server)
         runs = yield from self._stepper.work(limit)
         if self._stepper.sweep() and (limit is None or runs < limit):
             runs += yield from self._stepper.work(None if limit is None else limit - runs)

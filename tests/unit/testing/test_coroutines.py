@@ -42,6 +42,16 @@ async def test_run_works_inside_a_running_loop(shop: Shop, harness: Harness, asl
     assert harness.clock.now() == START + dt.timedelta(hours=1)
 
 
+async def test_the_harness_is_not_warned_of_blocking_the_loop(
+    shop: Shop, harness: Harness, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecna.app.twins._warned", set())  # each is said once a process
+    await shop.note.send_async("a")
+    harness.run()
+    await harness.advance_async(days=1)
+    assert caplog.messages == []
+
+
 async def test_run_async_uses_the_loop_of_the_test(shop: Shop, harness: Harness) -> None:
     mine = asyncio.get_running_loop()
     future: asyncio.Future[int] = mine.create_future()
