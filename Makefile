@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test unit contract demo bench clean
+.PHONY: help setup check fix test unit contract faults-long soak demo bench clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv and install vecna and its tools into it
 
@@ -38,6 +38,13 @@ unit: $(STAMP) ## Run the fast unit tests only
 
 contract: $(STAMP) ## Run the contract suites of all adapters on all servers
 	$(BIN)/pytest tests/contract $(ARGS)
+
+faults-long: $(STAMP) ## Run the fault tests that take long, on every kind of server
+	VECNA_TEST_KILLING=60 $(BIN)/pytest tests/faults tests/soak -m 'long or slow' $(ARGS)
+
+MINUTES ?= 60
+soak: $(STAMP) ## Mixed work while everything is killed at random, a checker, a report of leaks (MINUTES=60)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 # make puts variables of its command line into the environment: that is how DEMO_PATH and REDIS arrive.
 demo: $(STAMP) ## Run the example on real input (DEMO_PATH=folder, REDIS=redis://localhost:6379/0)
