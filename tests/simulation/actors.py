@@ -123,7 +123,7 @@ class Worker(Process):
         elif which == 12 and self.runnable:
             self.done += self.deliveries.give_back([self.runnable.pop()])
         elif which == 11:
-            self.broker.relay(chance.choice(QUEUES))
+            self.note()
         elif which < 6:
             self.turn()
         elif self.runnable and which < 8:
@@ -141,6 +141,12 @@ class Worker(Process):
             self.run(self.runnable.pop())
         if self.done or self.deliveries.owes:
             self.finish(noting=False)
+
+    def note(self) -> None:
+        """Write what has begun, as is done of runs that last."""
+        items = self.deliveries.items()
+        if items:
+            self.deliveries.finish([], self.deliveries.notes(items))
 
     def take(self, queue: str, count: int) -> float | None:
         """Lease and admit; when there may be more."""
@@ -249,12 +255,18 @@ class Producer(Sender):
             server.send_tasks([shape.link, *shape.batch])
         else:
             kind = type(shape.link).__name__
+            ended = kind == "Signature" and shape.link.uuid in self.world.witness.ends
             # One batch after the other: threads would make a history that cannot be played again.
             if kind in ("Group", "Chord"):
                 getattr(server, _SENDS[kind])(shape.link, 1)
             else:
-                getattr(server, _SENDS[kind])(shape.link)
-        plan.accepted_at = self.world.witness.note(self, "accepted", name)
+                handle = getattr(server, _SENDS[kind])(shape.link)
+                if ended and handle.is_new and self.world.settings[1] > 1000:
+                    raise self.world.witness.violated("1 a uuid is accepted once", f"{shape.link.uuid} had ended")
+        if not plan.accepted_at:
+            plan.accepted_at = self.world.witness.note(self, "accepted", name)
+            if self.world.chance.one_in(4):
+                self.plans.append(plan)  # who does not remember that it was sent sends it again
 
 
 _SENDS = {"Signature": "send_task", "Group": "send_group", "Chord": "send_chord", "Chain": "send_chain"}

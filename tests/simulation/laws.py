@@ -179,7 +179,12 @@ class Laws:
     def covered(self, begun: int, seq: int, what: str, answer: Any) -> None:
         """A cancel of a whole reaches all of it: nothing of what was accepted before starts after the answer."""
         for shape, accepted_at in self.sent:
-            if not (accepted_at and accepted_at < begun and what in (shape.code, shape.name)):
+            if not accepted_at or accepted_at > begun:
+                continue
+            for uuid in answer.unknown:
+                if uuid in shape.ids and uuid not in self.witness.released:
+                    raise self.witness.violated("7 what is known is not unknown", f"{uuid} to cancel({what})")
+            if what not in (shape.code, shape.name):
                 continue
             for uuid in shape.ids:
                 if uuid in answer.running:

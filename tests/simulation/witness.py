@@ -122,12 +122,14 @@ class Witness:
 
     def _enqueued(self, process: Any, args: Any, answer: list[bool]) -> None:
         self._delay(args[0], self.clock.now())
-        self.sent.update([message.uuid for message in args[0]])
+        if process.identity[0] == "p":
+            self.sent.update([message.uuid for message in args[0]])
         self.note(process, "enqueue", [(message.uuid, new) for message, new in zip(args[0], answer, strict=True)])
 
     def _staged(self, process: Any, args: Any, answer: list[bool]) -> None:
         self._delay(args[1], self.clock.now())
-        self.sent.update([message.uuid for message in args[1]])
+        if process.identity[0] == "p":
+            self.sent.update([message.uuid for message in args[1]])
         self.note(process, "stage", args[0], [message.uuid for message in args[1]])
 
     def _touch(self, queue: str, now: dt.datetime) -> None:

@@ -27,17 +27,42 @@ _LATE = frozenset(
 )
 _DEEPEST = 2
 _ROUNDS = 80
+WORKFLOWS = "chain chain_of_group chord_of_chain chord wide_chord callbacks".split()
+CROSSING = "chain callbacks wide_chord chain_of_group chord_of_chain called_back_member".split()
+STAGED = "wide_group wide_chord coded_chord".split()
+CODED = "coded_chain coded_chain coded_chord chain chord callbacks single batch".split()
+LEADING = "single callbacks chain chord called_back_member".split()
 #: What a history is made of, by the name of its world: how much is sent, of what, by whom, and for how many steps.
 WORLDS: dict[str, dict[str, Any]] = {
+    # One thing is sent as a rule, two workers, few steps: the fastest.
     "small": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "cancels": 2},
+    # More of everything.
     "wide": {"sends": (2, 5), "workers": 3, "steps": (16, 36), "cancels": 2},
-    "calm": {"sends": (1, 3), "workers": 2, "steps": (6, 14), "faults": False},
+    # Nothing goes wrong but the clock.
+    "calm": {"sends": (1, 3), "workers": 2, "steps": (6, 14), "faults": 0},
+    # One crash is too many.
     "frail": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "max_deliveries": 1},
+    # Tasks that kill whoever runs them.
     "poison": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "poison": True},
-    "short": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "keep": 14.0, "workflows": True},
+    # Results expire soon.
+    "short": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "keep": 14.0, "names": WORKFLOWS},
+    # Schedules are fired, and tampered with.
     "schedules": {"sends": (0, 1), "workers": 2, "steps": (12, 24), "periodic": True},
+    # The same, mostly tampered with.
+    "keepers": {"sends": (0, 0), "workers": 1, "steps": (10, 22), "periodic": True, "keepers": True, "faults": 5},
+    # From queue to queue.
+    "crossing": {"sends": (1, 1), "workers": 2, "steps": (8, 16), "names": CROSSING, "faults": 4},
+    # Workflows that are sent in parts.
+    "senders": {"sends": (1, 1), "workers": 1, "steps": (6, 14), "names": STAGED, "faults": 4},
+    # Somebody cancels, always.
+    "canceling": {"sends": (1, 1), "workers": 2, "steps": (8, 18), "names": CODED, "cancels": 2, "always": True, "faults": 4},
+    # Runs that end differently each time, and workers that lose their leases in the middle.
+    "racing": {"sends": (1, 1), "workers": 2, "steps": (8, 16), "names": LEADING, "racing": True, "faults": 4},
 }
-MIX = "small small small small small small frail wide calm poison short short schedules schedules".split()
+MIX = (
+    "small small small small small small frail wide calm poison short schedules schedules keepers crossing senders "
+    "canceling canceling racing"
+).split()
 
 
 @attrs.define
@@ -90,9 +115,8 @@ class World:
         self.running: list[Any] = []
         self.late: list[tuple[Port, str, Any, Any]] = []
         self.values: Counter[str] = Counter()
-        self.faults = options.get("faults", True)
+        self.faults = options.get("faults", 2)  # of six steps
         self.periodic = options.get("periodic", False)
-        self.outbox_matters = True
         self.schedule_end = 26.0
         self.registered = self.schedule_tampered = False
         stage.world = self
@@ -102,9 +126,7 @@ class World:
         chance, options = self.chance, self.options
         least, most = options["sends"]
         count = least + min(chance.below(most - least + 1), chance.below(most - least + 1))  # rather few
-        names = [chance.choice(NAMES) for _ in range(count)]
-        if options.get("workflows"):
-            names = [name if name not in ("single", "delay", "eta") else "chain_of_group" for name in names]
+        names = [chance.choice(options.get("names", NAMES)) for _ in range(count)]
         self.plans = [Plan(shape(name, place)) for place, name in enumerate(names)]
         self.behaviours: dict[str, str] = {}
         for plan in self.plans:
@@ -116,7 +138,7 @@ class World:
         if self.plans:
             self.processes.append(Producer(self, "p", list(self.plans)))
             self.first.append(self.processes[-1])
-        if options.get("cancels") and self.plans and chance.below(3) == 0:
+        if options.get("cancels") and self.plans and (options.get("always") or chance.below(3) == 0):
             self.processes.append(Canceller(self, "c", self._cancels(options["cancels"])))
         if self.periodic:
             self.processes += self._keepers()
@@ -126,6 +148,8 @@ class World:
         which = self.chance.below(12)
         if self.options.get("poison") and which < 4:
             return "poison"
+        if self.options.get("racing"):
+            return "flaky" if which < 8 else "good"
         return "bad" if which == 0 else "flaky" if which < 3 else "slow" if which < 5 else "good"
 
     def _cancels(self, most: int) -> list[Any]:
@@ -147,8 +171,10 @@ class World:
         chance = self.chance
         register = self._registration()
         first, second = [register], []
-        if chance.below(2):
+        if self.options.get("keepers") or chance.below(2):
             second.append(("remove", "p"))
+        if self.options.get("keepers"):
+            first.append(register)
         if chance.below(3) == 0:
             first.append(self._registration() if chance.below(2) else register)
         if chance.below(4) == 0:
@@ -179,7 +205,7 @@ class World:
             if number in self.skipped:
                 continue
             chance.begin(number)
-            disturbed = self.faults and chance.below(3) == 0
+            disturbed = chance.below(6) < self.faults
             self.calm = chance.below(7) if disturbed and number not in self.calmed else _NEVER
             if number < len(self.first):
                 self.let(self.first[number])
@@ -316,7 +342,7 @@ class World:
         self.witness.note(life, "stands still", where)
         self.depth += 1
         try:
-            if chance.below(3) == 0:
+            if chance.below(2 if self.options.get("racing") else 3) == 0:
                 for _ in range(3):
                     self.advance(LEASE * 0.4)
                     self.let(chance.choice(self.workers))
