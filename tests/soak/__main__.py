@@ -28,7 +28,7 @@ from vecna.domain.errors import BrokerUnavailable
 
 ROOT: Final = Path(__file__).parents[2]
 LEASE: Final = 2.0
-#: How long results are kept: all of it has to be gone within the drain.
+#: Seconds that results are kept, unless told otherwise.
 KEPT: Final = 15
 PATIENCE: Final = 60.0
 UNDER_WAY: Final = 200
@@ -39,9 +39,9 @@ _never: Final = threading.Event()
 class Worker:
     """A worker process; what it writes is looked through for the password."""
 
-    def __init__(self, url: str, log: str, number: int) -> None:
+    def __init__(self, url: str, log: str, number: int, kept: int) -> None:
         variables = {"broker": url, "namespace": "soak", "lease": LEASE, "heartbeat": LEASE / 4, "poll_interval": 0.5}
-        variables["results_expire_in"] = KEPT
+        variables["results_expire_in"] = kept
         environment = {f"VECNA_{key.upper()}": str(value) for key, value in variables.items()}
         command = ["worker", "tests.soak.app:server", "--name", f"w{number}", "--concurrency", "4"]
         self.process = subprocess.Popen(
@@ -98,10 +98,11 @@ class Soak:
         seed: of its chance.
         workers: how many processes.
         rate: pieces of work a second.
+        kept: seconds that results are kept: all has to be gone by the end.
     """
 
-    def __init__(self, seconds: float, seed: int, workers: int, rate: float) -> None:
-        self.seconds, self.rate, self.count = seconds, rate, workers
+    def __init__(self, seconds: float, seed: int, workers: int, rate: float, kept: int = KEPT) -> None:
+        self.seconds, self.rate, self.count, self.kept = seconds, rate, workers, kept
         self.chance = random.Random(seed)
         self.server = RedisServer(redis8_binary(), "--appendonly", "yes", "--appendfsync", "always")
         self.log = RedisServer(redis8_binary())
@@ -117,7 +118,7 @@ class Soak:
     def run(self) -> dict[str, Any]:
         with self.server, self.log:
             config = Config(
-                broker=self.server.url, namespace="soak", send_timeout=5, lease=LEASE, results_expire_in=KEPT
+                broker=self.server.url, namespace="soak", send_timeout=5, lease=LEASE, results_expire_in=self.kept
             )
             with Server(config) as sender:
                 try:
@@ -146,7 +147,7 @@ class Soak:
         sums = self._check(sender)
         drained = _until(lambda: self._is_drained(sender), PATIENCE)
         ticks = self._ticks()
-        gone = _until(lambda: not self._keys() - self._at_first, KEPT + PATIENCE)
+        gone = _until(lambda: not self._keys() - self._at_first, self.kept + PATIENCE)
         after = self._base(sender)
         return self._report(sums, before, after, ticks, drained=drained, gone=gone)
 
@@ -163,7 +164,7 @@ class Soak:
         schedule = sender.send_periodic_task("@every 1s", Signature("tick", queue=QUEUES[0]), code="warm-up")
         _until(lambda: schedule.refresh().last_fire_at is not None, PATIENCE)
         schedule.cancel()
-        _until(lambda: self._is_drained(sender) and not self._keys("soak:r:*:*"), KEPT + PATIENCE)
+        _until(lambda: self._is_drained(sender) and not self._keys("soak:r:*:*"), self.kept + PATIENCE)
 
     def _send(self, sender: Server) -> None:
         pause = 1 / self.rate
@@ -182,7 +183,7 @@ class Soak:
 
     def _start(self) -> None:
         self._started += 1
-        self.workers.append(Worker(self.server.url, self.log.url, self._started))
+        self.workers.append(Worker(self.server.url, self.log.url, self._started, self.kept))
 
     # -- faults ------------------------------------------------------------------------------------------------------
 
