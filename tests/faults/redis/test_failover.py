@@ -16,10 +16,31 @@ from vecna import Config, RedisConfig, Server, Signature
 from vecna.domain.errors import BrokerUnavailable
 
 
-@pytest.fixture(params=[redis8_binary, pytest.param(valkey9_binary, marks=pytest.mark.long)], ids=["redis8", "valkey9"])
+@pytest.fixture(
+    scope="module",
+    params=[redis8_binary, pytest.param(valkey9_binary, marks=pytest.mark.long)],
+    ids=["redis8", "valkey9"],
+)
 def replicated(request):
     with Replicated(request.param(), sentinels=3) as replicated:
         yield replicated
+
+
+def test_a_master_without_its_replica_refuses_what_it_could_lose(replicated, namespace):
+    """min-replicas-to-write: what bounds the loss when the old master lives on in a part of a divided network."""
+    assert replicated.replica is not None
+    with (
+        Load(replicated.url, namespace, redis=RedisConfig(master_name=replicated.name, read_timeout=2)) as load,
+        replicated.master.client() as master,
+    ):
+        master.config_set("min-replicas-max-lag", 1)
+        master.config_set("min-replicas-to-write", 1)
+        load.until_more(30)
+        replicated.replica.pause()
+        assert "too few replicas" in load.refusal()
+        replicated.replica.resume()
+        load.until_more(30)
+        load.finish()
 
 
 def test_what_the_replica_had_is_not_lost_and_work_goes_on_by_itself(replicated, namespace):
@@ -73,20 +94,3 @@ def _insist(server, numbers):
                 continue
     # Acknowledged by the old master and not replicated: that is lost, and may be sent again.
     return [server.send_task(signature) for signature, _ in handles]
-
-
-def test_a_master_without_its_replica_refuses_what_it_could_lose(replicated, namespace):
-    """min-replicas-to-write: what bounds the loss when the old master lives on in a part of a divided network."""
-    assert replicated.replica is not None
-    with (
-        Load(replicated.url, namespace, redis=RedisConfig(master_name=replicated.name, read_timeout=2)) as load,
-        replicated.master.client() as master,
-    ):
-        master.config_set("min-replicas-max-lag", 1)
-        master.config_set("min-replicas-to-write", 1)
-        load.until_more(30)
-        replicated.replica.pause()
-        assert "too few replicas" in load.refusal()
-        replicated.replica.resume()
-        load.until_more(30)
-        load.finish()
