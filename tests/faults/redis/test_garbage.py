@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from tests.faults.redis.load import Load
 from tests.faults.redis.servers import eventually
 from vecna import Chord, Config, Group, Server, Signature, State
 from vecna.domain.errors import VecnaError
@@ -181,3 +182,9 @@ def test_a_message_that_somebody_has_changed_in_redis_is_not_run(redis_server, n
                 assert state is not None
                 assert "not signed by any of signing_keys" in state.error
     assert ran == ["in order"]
+
+
+def test_signed_work_of_all_kinds_runs(redis_server, namespace):
+    with Load(redis_server.url, namespace, signing_keys=["the-key-of-this-year", "the-key-of-last-year"]) as load:
+        load.until_more(40)
+        load.finish()

@@ -14,6 +14,7 @@ from vecna.adapters.clock import ManualClock
 from vecna.adapters.memory import connect
 from vecna.app.delivery import Deliveries
 from vecna.app.firing import Firer
+from vecna.app.launchers import MOST_AT_ONCE
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.plan import Step
@@ -229,6 +230,20 @@ def test_schedules_are_signed_and_forged_ones_fail(shop, kind):
     letters = worker.get_dead_tasks()
     assert len(letters) == 1
     assert "is not signed" in letters[0].reason
+
+
+def test_wide_steps_and_wide_occurrences_are_launched_signed(shop):
+    server = shop.server(NEW, OLD)
+    wide = [Signature("note", [number]) for number in range(MOST_AT_ONCE + 5)]
+    chain = server.send_chain(Chain(Signature("note", ["first"]), Group(wide), Signature("note", ["last"])))
+    schedule = Group([each.clone() for each in wide])
+    server.send_periodic_group("@every 1h", schedule, code="wide").trigger()
+    shop.work(server)
+    shop.work(server)  # what was held back by then
+
+    assert len(shop.ran) == 2 * len(wide) + 2
+    assert chain.get() is not None
+    assert server.get_dead_tasks() == []
 
 
 def test_what_was_read_shows_no_mark_and_is_signed_anew_by_whoever_sends_it(shop):
