@@ -191,8 +191,9 @@ def reported(state: NodeState, report: Report, *, counted: bool) -> tuple[Follow
         )
         return Following.FAIL, failed
     if node.is_chain:
-        if index < node.size and state.done <= index:
-            state = attrs.evolve(state, done=index + 1)
+        reached = min(index + 1, node.size)
+        if state.done < reached:
+            state = attrs.evolve(state, done=reached)
         if index + 1 < node.size:
             return Following.ADVANCE, state
         return Following.COMPLETE, _completed(state, index)
