@@ -63,6 +63,13 @@ class PlanLaws(BackendCase):
         assert not backend.commit_plan("x")
         assert backend.get_nodes(["x"]) == [None]
 
+    def test_a_step_beyond_the_last_counts_as_the_last(self, backend: Backend) -> None:
+        """A message says where it stands; one that says too much ends its chain like the last, and does no harm."""
+        backend.store_plan(plan(chain("c", "a", "b")))
+
+        assert backend.report([ok("c", 2)])[0].following is Following.COMPLETE
+        assert (node(backend, "c").status, node(backend, "c").done) == (NodeStatus.COMPLETE, 2)
+
     def test_a_step_keeps_its_calls_whole(self, backend: Backend, clock: ManualClock) -> None:
         """They are enqueued as they were prepared when the workflow was sent; the sender is long gone."""
         full: Signature = Signature(
