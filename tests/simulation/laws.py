@@ -154,8 +154,7 @@ class Laws:
                 raise self.witness.violated("3 each follow-up and occurrence once", f"{uuid} was enqueued {times} times")
         for uuid, times in witness.retries.items():
             if times > self.retry_count and len(witness.runs.get(uuid, ())) > self.retry_count + 1:
-                crashes = witness.expiries[uuid] + len(witness.forgiven & {uuid})
-                if len(witness.runs[uuid]) > self.retry_count + 1 + crashes:
+                if len(witness.runs[uuid]) > self.retry_count + 1 + witness.crashes[uuid]:
                     raise self.witness.violated("1 no more repeats than asked for", f"{uuid} was repeated {times} times")
 
     # -- 7: cancels --------------------------------------------------------------------------------------------------

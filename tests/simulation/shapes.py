@@ -48,7 +48,8 @@ class Shape:
 
 
 class _Maker:
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, retry_count: int = RETRY_COUNT) -> None:
+        self.retry_count = retry_count
         self.prefix = prefix
         self.count = 0
 
@@ -57,7 +58,7 @@ class _Maker:
         return f"{self.prefix}{self.count}"
 
     def task(self, queue: str = "a", name: str = "t", **options: Any) -> Signature[Any]:
-        return Signature(name, uuid=self.id(), queue=queue, retry_count=RETRY_COUNT, **options)
+        return Signature(name, uuid=self.id(), queue=queue, retry_count=self.retry_count, **options)
 
     def group(self, *links: Link, code: str | None = None) -> Group:
         return Group(*links, group_uuid=self.id(), code=code)
@@ -154,9 +155,9 @@ NAMES = (
 
 
 @cache
-def shape(name: str, place: int) -> Shape:
+def shape(name: str, place: int, retry_count: int = RETRY_COUNT) -> Shape:
     """The shape of a name, with ids of this place among what is sent."""
-    maker = _Maker(f"{'xyzuvw'[place]}")
+    maker = _Maker("xyzuvw"[place], retry_count)
     if name == "raw":
         return Shape(f"{name}.{place}", raw=Message(maker.id(), "a", b'{"broken'), ids=(f"{maker.prefix}1",), flags=frozenset({"raw"}))
     if name == "batch":

@@ -68,6 +68,7 @@ class Witness:
         self.leased: dict[tuple[str, str], int] = {}  # (token, id): when
         self.expiries: Counter[str] = Counter()
         self.forgiven: set[str] = set()
+        self.crashes: Counter[str] = Counter()  # of all messages under an id
         self.lost_leases: dict[tuple[str, str], str] = {}  # (who, queue): a token that it was not told
         self.retries: Counter[str] = Counter()
         self.runs: dict[str, list[tuple[int, str, Any]]] = {}  # id: (when, token, arguments)
@@ -153,6 +154,7 @@ class Witness:
                     self.forgiven.add(uuid)
                 else:
                     self.expiries[uuid] += 1
+                self.crashes[uuid] += 1
 
     def _leased(self, process: Any, args: Any, answer: Any, worker: str = "", **_: Any) -> None:
         queue, now = args[0], self.clock.now()
@@ -218,6 +220,9 @@ class Witness:
             held = self.holders.pop(each.uuid, None)
             if held is None or held.token != each.token:
                 raise self.violated("10 an old lease cannot settle", f"{each.uuid} by {each.token}")
+            if each.settle in (SettleAs.DONE, SettleAs.DEAD):  # the same id sent again begins anew
+                self.expiries.pop(each.uuid, None)
+                self.forgiven.discard(each.uuid)
             if each.settle is SettleAs.RETRY:
                 self.early[each.uuid] = now + each.delay
                 self.retries[each.uuid] += 1

@@ -27,6 +27,7 @@ _LATE = frozenset(
 )
 _DEEPEST = 2
 _ROUNDS = 80
+_MOST_CALLS = 20_000
 WORKFLOWS = "chain chain_of_group chord_of_chain chord wide_chord callbacks".split()
 CROSSING = "chain callbacks wide_chord chain_of_group chord_of_chain called_back_member".split()
 STAGED = "wide_group wide_chord coded_chord".split()
@@ -57,7 +58,7 @@ WORLDS: dict[str, dict[str, Any]] = {
     # Somebody cancels, always.
     "canceling": {"sends": (1, 1), "workers": 2, "steps": (8, 18), "names": CODED, "cancels": 2, "always": True, "faults": 4},
     # Runs that end differently each time, and workers that lose their leases in the middle.
-    "racing": {"sends": (1, 1), "workers": 2, "steps": (8, 16), "names": LEADING, "racing": True, "faults": 4},
+    "racing": {"sends": (1, 1), "workers": 2, "steps": (8, 16), "names": LEADING, "racing": True, "faults": 4, "retries": 0},
 }
 MIX = (
     "small small small small small small frail wide calm poison short schedules schedules keepers crossing senders "
@@ -110,6 +111,7 @@ class World:
         self.watches = witness.watches
         self.broker, self.backend = stores(self.clock, witness.accepted)
         self.on_memory = stores is memory
+        self.calls = 0
         self.calm = _NEVER
         self.depth = 0
         self.running: list[Any] = []
@@ -127,7 +129,8 @@ class World:
         least, most = options["sends"]
         count = least + min(chance.below(most - least + 1), chance.below(most - least + 1))  # rather few
         names = [chance.choice(options.get("names", NAMES)) for _ in range(count)]
-        self.plans = [Plan(shape(name, place)) for place, name in enumerate(names)]
+        self.retry_count = options.get("retries", RETRY_COUNT)
+        self.plans = [Plan(shape(name, place, self.retry_count)) for place, name in enumerate(names)]
         self.behaviours: dict[str, str] = {}
         for plan in self.plans:
             for uuid in plan.shape.ids:
@@ -214,7 +217,7 @@ class World:
         self.calm = _NEVER
         chance.begin(1 << 29)
         self.rest()
-        Laws(self.witness, [(plan.shape, plan.accepted_at) for plan in self.plans], RETRY_COUNT).check()
+        Laws(self.witness, [(plan.shape, plan.accepted_at) for plan in self.plans], self.retry_count).check()
         if self.periodic:
             schedule_laws.check(self)
         return self
@@ -286,6 +289,9 @@ class World:
 
     def execute(self, port: Port, name: str, args: Any, kwargs: Any) -> Any:
         """The call has its effect."""
+        self.calls += 1
+        if self.calls > _MOST_CALLS:
+            raise self.witness.violated("12 nothing stops a process", f"{port.process} goes round and round: {name}")
         answer = getattr(port.real, name)(*args, **kwargs)
         watch = self.watches.get(name)
         if watch is not None:
