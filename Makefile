@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test unit contract faults-long soak demo bench clean
+.PHONY: help setup check fix test unit contract faults-long soak mutants demo bench clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ faults-long: $(STAMP) ## Run the fault tests that take long, on every kind of se
 MINUTES ?= 60
 soak: $(STAMP) ## Mixed work while everything is killed at random, a checker, a report of leaks (MINUTES=60)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+mutants: $(STAMP) ## Break adapters, engine and scripts on purpose: each break has to turn a test red (ARGS='memory lua')
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 # make puts variables of its command line into the environment: that is how DEMO_PATH and REDIS arrive.
 demo: $(STAMP) ## Run the example on real input (DEMO_PATH=folder, REDIS=redis://localhost:6379/0)
