@@ -58,8 +58,8 @@ class Process:
         life = Life(self, self.identity)
         self.life = life
         world = self.world
-        self.broker = Port(world.broker, world, life)
-        self.backend = Port(world.backend, world, life)
+        self.broker: Any = Port(world.broker, world, life)
+        self.backend: Any = Port(world.backend, world, life)
 
     def step(self) -> None:
         """Do something."""
@@ -265,7 +265,7 @@ class Producer(Sender):
                     raise self.world.witness.violated("1 a uuid is accepted once", f"{shape.link.uuid} had ended")
         if not plan.accepted_at:
             plan.accepted_at = self.world.witness.note(self, "accepted", name)
-            if self.world.chance.one_in(4):
+            if self.world.chance.one_in(4) and self.world.settings[1] > 1000:
                 self.plans.append(plan)  # who does not remember that it was sent sends it again
 
 

@@ -36,6 +36,6 @@ def _call(name: str) -> Callable[..., Any]:
 
 #: `queues` and `close` change nothing and are of no interest to anybody.
 _LEFT = frozenset({"close", "listen", "waiter"})
-CALLS = sorted((Broker.__abstractmethods__ | Backend.__abstractmethods__) - _LEFT)  # type: ignore[attr-defined]
+CALLS = sorted((Broker.__abstractmethods__ | Backend.__abstractmethods__) - _LEFT)
 for _name in CALLS:
     setattr(Port, _name, _call(_name))

@@ -110,7 +110,11 @@ def first_violation(seeds: Iterable[int], kind: str) -> Failed | None:
 
 
 def replayed(
-    seed: int, kind: str, skipped: frozenset[int] = frozenset(), calmed: frozenset[int] = frozenset(), stores: Any = memory
+    seed: int,
+    kind: str,
+    skipped: frozenset[int] = frozenset(),
+    calmed: frozenset[int] = frozenset(),
+    stores: Any = memory,
 ) -> tuple[World, Violation | None]:
     """Play one history again."""
     world = World(seed, kind, stores, skipped, calmed)
@@ -145,5 +149,7 @@ def told(world: World) -> str:
     lines = [f"{moment:%M:%S.%f}"[:9] + "  " + " ".join(map(str, what)) for moment, *what in world.witness.log]
     sent = ", ".join([plan.shape.name for plan in world.plans])
     tasks = ", ".join([f"{uuid} {each}" for uuid, each in world.behaviours.items() if each != "good"])
-    head = f"world {world.kind}; crash limit {world.settings[0]}; sent: {sent or 'nothing'}; tasks: {tasks or 'all good'}"
+    head = (
+        f"world {world.kind}; crash limit {world.settings[0]}; sent: {sent or 'nothing'}; tasks: {tasks or 'all good'}"
+    )
     return "\n".join([head, *lines])

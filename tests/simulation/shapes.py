@@ -60,13 +60,13 @@ class _Maker:
     def task(self, queue: str = "a", name: str = "t", **options: Any) -> Signature[Any]:
         return Signature(name, uuid=self.id(), queue=queue, retry_count=self.retry_count, **options)
 
-    def group(self, *links: Link, code: str | None = None) -> Group:
+    def group(self, *links: Link, code: str = "") -> Group:
         return Group(*links, group_uuid=self.id(), code=code)
 
-    def chain(self, *links: Link, code: str | None = None) -> Chain:
+    def chain(self, *links: Link, code: str = "") -> Chain:
         return Chain(*links, chain_uuid=self.id(), code=code)
 
-    def chord(self, group: Group, callback: Signature[Any], code: str | None = None) -> Chord:
+    def chord(self, group: Group, callback: Signature[Any], code: str = "") -> Chord:
         return Chord(group, callback, chain_uuid=self.id(), code=code)
 
 
@@ -148,10 +148,31 @@ _MAKERS: dict[str, Any] = {
     "called_back_member": _called_back_member,
 }
 #: Small ones come often.
-NAMES = (
-    "single single single eta delay urgent callbacks chain chain coded_chain group wide_group chord chord wide_chord "
-    "coded_chord chain_of_group chord_of_chain called_back_member batch expires unknown raw"
-).split()
+NAMES = [
+    "single",
+    "single",
+    "single",
+    "eta",
+    "delay",
+    "urgent",
+    "callbacks",
+    "chain",
+    "chain",
+    "coded_chain",
+    "group",
+    "wide_group",
+    "chord",
+    "chord",
+    "wide_chord",
+    "coded_chord",
+    "chain_of_group",
+    "chord_of_chain",
+    "called_back_member",
+    "batch",
+    "expires",
+    "unknown",
+    "raw",
+]
 
 
 @cache
@@ -159,7 +180,12 @@ def shape(name: str, place: int, retry_count: int = RETRY_COUNT) -> Shape:
     """The shape of a name, with ids of this place among what is sent."""
     maker = _Maker("xyzuvw"[place], retry_count)
     if name == "raw":
-        return Shape(f"{name}.{place}", raw=Message(maker.id(), "a", b'{"broken'), ids=(f"{maker.prefix}1",), flags=frozenset({"raw"}))
+        return Shape(
+            f"{name}.{place}",
+            raw=Message(maker.id(), "a", b'{"broken'),
+            ids=(f"{maker.prefix}1",),
+            flags=frozenset({"raw"}),
+        )
     if name == "batch":
         link = maker.task()
         batch = (maker.task("b"), maker.task(code="shared"))

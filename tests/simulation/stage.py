@@ -124,7 +124,7 @@ class WatchedQueues(Queues):
         found = self.by_name.get(name)
         if found is None:
             found = self.by_name[name] = WatchedQueue(name)
-            found.accepted = self.accepted  # type: ignore[attr-defined]
+            found.accepted = self.accepted
         return found
 
 

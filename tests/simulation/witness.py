@@ -164,7 +164,9 @@ class Witness:
         if not self.duplicate:
             lost = self.lost_leases.pop(key, None)
             if lost is not None and answer.token != lost and self._is_held(queue, lost, now):
-                raise self.violated("10 a repeated lease call gets the same", f"{process} got {answer.token!r}, not {lost}")
+                raise self.violated(
+                    "10 a repeated lease call gets the same", f"{process} got {answer.token!r}, not {lost}"
+                )
         if not answer.deliveries:
             return
         seq = self.note(process, "lease", queue, [each.uuid for each in answer.deliveries], answer.token)
@@ -275,7 +277,9 @@ class Witness:
         """A task has begun to run."""
         seq = self.note(process, "run", uuid, token, args)
         end = self.ends.get(uuid)
-        if end is not None and self.leased[token, uuid] > end[0]:
+        # Who sends an id again when its result has expired sends a new task.
+        again = uuid in self.released and (self.accepted[uuid] > 1 or (not self.accepted and uuid in self.sent))
+        if end is not None and self.leased[token, uuid] > end[0] and not again:
             raise self.violated("2 not admitted once its end is recorded", f"{uuid} runs under {token}")
         self.runs.setdefault(uuid, []).append((seq, token, args))
 

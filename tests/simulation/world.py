@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import attrs
@@ -22,17 +23,32 @@ _NEVER = 1 << 60
 _AT_ONCE = dt.timedelta(0)
 #: Calls that may come a second time, long after: what cancels or removes may not, for it knows no "before".
 _LATE = frozenset(
-    "enqueue stage unstage lease extend settle relay put_states release report store_plan commit_plan fire "
-    "put_schedule relay_schedules".split()
+    [
+        "enqueue",
+        "stage",
+        "unstage",
+        "lease",
+        "extend",
+        "settle",
+        "relay",
+        "put_states",
+        "release",
+        "report",
+        "store_plan",
+        "commit_plan",
+        "fire",
+        "put_schedule",
+        "relay_schedules",
+    ]
 )
 _DEEPEST = 2
 _ROUNDS = 80
 _MOST_CALLS = 20_000
-WORKFLOWS = "chain chain_of_group chord_of_chain chord wide_chord callbacks".split()
-CROSSING = "chain callbacks wide_chord chain_of_group chord_of_chain called_back_member".split()
-STAGED = "wide_group wide_chord coded_chord".split()
-CODED = "coded_chain coded_chain coded_chord chain chord callbacks single batch".split()
-LEADING = "single callbacks chain chord called_back_member".split()
+WORKFLOWS = ["chain", "chain_of_group", "chord_of_chain", "chord", "wide_chord", "callbacks"]
+CROSSING = ["chain", "callbacks", "wide_chord", "chain_of_group", "chord_of_chain", "called_back_member"]
+STAGED = ["wide_group", "wide_chord", "coded_chord"]
+CODED = ["coded_chain", "coded_chain", "coded_chord", "chain", "chord", "callbacks", "single", "batch"]
+LEADING = ["single", "callbacks", "chain", "chord", "called_back_member"]
 #: What a history is made of, by the name of its world: how much is sent, of what, by whom, and for how many steps.
 WORLDS: dict[str, dict[str, Any]] = {
     # One thing is sent as a rule, two workers, few steps: the fastest.
@@ -56,14 +72,47 @@ WORLDS: dict[str, dict[str, Any]] = {
     # Workflows that are sent in parts.
     "senders": {"sends": (1, 1), "workers": 1, "steps": (6, 14), "names": STAGED, "faults": 4},
     # Somebody cancels, always.
-    "canceling": {"sends": (1, 1), "workers": 2, "steps": (8, 18), "names": CODED, "cancels": 2, "always": True, "faults": 4},
+    "canceling": {
+        "sends": (1, 1),
+        "workers": 2,
+        "steps": (8, 18),
+        "names": CODED,
+        "cancels": 2,
+        "always": True,
+        "faults": 4,
+    },
     # Runs that end differently each time, and workers that lose their leases in the middle.
-    "racing": {"sends": (1, 1), "workers": 2, "steps": (8, 16), "names": LEADING, "racing": True, "faults": 4, "retries": 0},
+    "racing": {
+        "sends": (1, 1),
+        "workers": 2,
+        "steps": (8, 16),
+        "names": LEADING,
+        "racing": True,
+        "faults": 4,
+        "retries": 0,
+    },
 }
-MIX = (
-    "small small small small small small frail wide calm poison short schedules schedules keepers crossing senders "
-    "canceling canceling racing"
-).split()
+MIX = [
+    "small",
+    "small",
+    "small",
+    "small",
+    "small",
+    "small",
+    "frail",
+    "wide",
+    "calm",
+    "poison",
+    "short",
+    "schedules",
+    "schedules",
+    "keepers",
+    "crossing",
+    "senders",
+    "canceling",
+    "canceling",
+    "racing",
+]
 
 
 @attrs.define
@@ -403,7 +452,7 @@ class World:
             dues: list[float] = []
             for worker in self.workers:
                 if worker is self.workers[0] or worker.deliveries.held:
-                    self.let(worker, lambda worker=worker: dues.append(worker.round() or 0.0))
+                    self.let(worker, partial(self._round, worker, dues))
             if self.is_quiet():
                 return
             worker = self.workers[0]
@@ -414,6 +463,12 @@ class World:
             ahead = [due - now for due in dues if due > now]
             self.clock.advance(min(max(min(ahead, default=4.0), 0.01), 4.0))
         raise self.witness.violated("4 everything ends, waiters wake", f"no rest: {self.left()}")
+
+    @staticmethod
+    def _round(worker: Worker, dues: list[float]) -> None:
+        due = worker.round()
+        if due is not None:
+            dues.append(due)
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to do in the stores."""
