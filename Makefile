@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test unit contract faults-long soak mutants demo bench clean
+.PHONY: help setup check fix test unit contract faults-long soak mutants demo bench clean simulate simulate-redis
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ soak: $(STAMP) ## Mixed work while everything is killed at random, a checker, a 
 
 mutants: $(STAMP) ## Break adapters, engine and scripts on purpose: each break has to turn a test red (ARGS='memory lua')
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+simulate: $(STAMP) ## Play a million histories of dying processes on memory (SEEDS=, START=, WORLD=)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000000) --start $(or $(START),0) --world $(or $(WORLD),mix)
+
+simulate-redis: $(STAMP) ## The same over a real server, slower (SEEDS=, START=, WORLD=, ON=redis8)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --on $(or $(ON),redis8) --seeds $(or $(SEEDS),1000) --start $(or $(START),0) --world $(or $(WORLD),mix)
 
 # make puts variables of its command line into the environment: that is how DEMO_PATH and REDIS arrive.
 demo: $(STAMP) ## Run the example on real input (DEMO_PATH=folder, REDIS=redis://localhost:6379/0)
