@@ -10,7 +10,7 @@ import attrs
 from tests.simulation.chance import START
 from tests.simulation.ports import Died, Port
 from tests.simulation.shapes import QUEUES, Shape, periodic
-from tests.simulation.stage import config, open_for, registry, server
+from tests.simulation.stage import PUBLISH_TIMEOUT, config, open_for, registry, server
 from vecna.app.delivery import Deliveries
 from vecna.app.firing import Firer
 from vecna.app.worker.sweeper import Sweeper
@@ -248,7 +248,9 @@ class Producer(Sender):
     def do(self, plan: Any) -> None:
         shape: Shape = plan.shape
         server, name = self.server, shape.name
-        self.world.witness.note(self, "send", name)
+        witness, clock = self.world.witness, self.world.clock
+        witness.note(self, "send", name)
+        began = witness.first_sent.setdefault(name, clock.now())
         if shape.raw is not None:
             self.broker.enqueue([shape.raw])
         elif shape.batch:
@@ -263,6 +265,8 @@ class Producer(Sender):
                 handle = getattr(server, _SENDS[kind])(shape.link)
                 if ended and handle.is_new and self.world.settings[1] > 1000:
                     raise self.world.witness.violated("1 a uuid is accepted once", f"{shape.link.uuid} had ended")
+        if (clock.now() - began).total_seconds() >= PUBLISH_TIMEOUT:
+            witness.late.add(name)
         if not plan.accepted_at:
             plan.accepted_at = self.world.witness.note(self, "accepted", name)
             if self.world.chance.one_in(4) and self.world.settings[1] > 1000:

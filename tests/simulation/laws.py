@@ -50,7 +50,7 @@ class Laws:
                     raise self.witness.violated("4 everything ends, waiters wake", f"{uuid} of {shape.name} has no end")
         for uuid in known:
             state = witness.ends[uuid][1]
-            if state.is_canceled and _DIED in state.error and begun:
+            if state.is_canceled and _DIED in state.error and begun and shape.name not in witness.late:
                 raise self.witness.violated("4 nothing starts until all is there", f"{begun} ran, though {state.error}")
 
     def link(self, link: Link, shape: Shape) -> bool:
@@ -101,7 +101,8 @@ class Laws:
 
     def excused(self, shape: Shape, state: Any) -> bool:
         """Whether there is a reason not to run."""
-        if state.dead_reason or shape.flags or shape.name in self.witness.tried_cancels:
+        tried = shape.name in self.witness.tried_cancels
+        if state.dead_reason or shape.flags or tried or shape.name in self.witness.late:
             return True
         # Members of one that failed, its later steps, callbacks that were not caused: `never` looks at these.
         return state.error.startswith(("task ", _DIED)) or "was canceled" in state.error
@@ -187,7 +188,8 @@ class Laws:
                 if end is None:
                     raise self.witness.violated("7 canceled: never starts", f"{uuid} is canceled, and has no end")
                 # One that a silent worker had begun may still end as it will.
-                if not end[1].is_canceled and uuid not in witness.runs:
+                # And of two verdicts the first stands: one that was dead already does not start either.
+                if not end[1].is_canceled and not end[1].dead_reason and uuid not in witness.runs:
                     raise self.witness.violated(
                         "7 canceled: never starts", f"{uuid} is canceled, and ended {end[1].state}"
                     )

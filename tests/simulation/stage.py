@@ -20,6 +20,7 @@ from vecna.app.registry import Registry
 from vecna.ports.values import Adapters
 
 LEASE = 10.0
+PUBLISH_TIMEOUT = 12.0
 
 
 class Failure(Exception):
@@ -73,7 +74,7 @@ def config(max_deliveries: int, results_expire_in: float) -> Config:
         broker="memory://",
         default_queue="a",
         lease=LEASE,
-        publish_timeout=12,
+        publish_timeout=PUBLISH_TIMEOUT,
         max_deliveries=max_deliveries,
         results_expire_in=results_expire_in,
         park_limit=2,

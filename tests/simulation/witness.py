@@ -77,6 +77,8 @@ class Witness:
         self.released: set[str] = set()
         self.cancels: list[tuple[int, int, str, Any]] = []  # (begun, answered, what, answer)
         self.tried_cancels: set[str] = set()
+        self.first_sent: dict[str, dt.datetime] = {}  # when a sender began to send a shape first
+        self.late: set[str] = set()  # shapes whose sending took longer than it may, and so passes for given up
         self.fired: Counter[tuple[str, dt.datetime]] = Counter()
         self.duplicate = False  # the call that is under way is a late copy: nobody hears the answer
         self.kills = self.lost_replies = self.lapsed = 0
