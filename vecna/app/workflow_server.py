@@ -190,10 +190,11 @@ class WorkflowServer(Inspecting):
             return self._cancel_workflows([what])
         check_id(what, "id or code")
         canceller = self._canceller()
-        by_code = canceller.code(what)
         (node,) = self.backend.get_nodes([what])
         leaves = self._pages(node.node.root, every=True) if node is not None else ()
+        # First by id: what a task has caused until it is stopped shares its code, and is found by the walks after.
         by_id = canceller.tasks({**dict.fromkeys(leaves, ""), what: ""})
+        by_code = canceller.code(what)
         self._end(canceller.touched)
         found = {uuid: kind for each in (by_id, by_code) for uuid, kind in kinds(each)}
         if by_code.canceled or by_code.running or len(found) > 1:

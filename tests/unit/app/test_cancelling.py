@@ -121,6 +121,34 @@ def test_what_runs_is_told_and_causes_nothing(server, tasks):
     assert len(tasks.runs) == 1
 
 
+def test_what_ends_between_the_looks_for_its_code_and_for_its_id_causes_nothing(server, tasks, monkeypatch):
+    call = one(on_success=note(queue="q2"))
+    server.send_task(call)
+    hand, (item,) = in_hands(server)
+    hand.deliveries.run(item)
+    looks = {name: getattr(Canceller, name) for name in ("code", "tasks")}
+    settled = []
+
+    def then_settled(look):
+        def looked(self, what):
+            answer = look(self, what)
+            if not settled:
+                settled.append(hand.deliveries.finish([item]))
+            return answer
+
+        return looked
+
+    for name, look in looks.items():
+        monkeypatch.setattr(Canceller, name, then_settled(look))
+
+    server.cancel(call)
+
+    assert [state(server, each) for each in (call, *call.on_success)] == [State.SUCCESS, State.CANCELED]
+    server.clock.advance(60)
+    Workers(server, Random(1)).run()
+    assert len(tasks.runs) == 1
+
+
 @pytest.mark.parametrize("by", ["id", "code"])
 def test_what_has_ended_and_whose_worker_then_died_is_finished(server, tasks, by):
     """It went back to its queue unsettled: it is stopped there, and has ended all the same."""
