@@ -117,7 +117,7 @@ class Laws:
             raise self.witness.violated(
                 "3 what follows follows", f"{leaf.uuid} was caused, and has neither run nor ended"
             )
-        if not (end[1].dead_reason or shape.name in self.witness.tried_cancels):
+        if not (end[1].dead_reason or shape.name in self.witness.tried_cancels | self.witness.late):
             raise self.witness.violated(
                 "3 what follows follows", f"{leaf.uuid} was caused and never ran: {end[1].error}"
             )
