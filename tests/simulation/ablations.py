@@ -61,6 +61,11 @@ class Ablation:
     laws: tuple[str, ...] = ()
     seeds: int = 3000
 
+    @property
+    def first(self) -> int:
+        """Where to begin to look: before the first history that was seen to break a law, where that comes late."""
+        return _FIRST.get(self.name, 0)
+
     @contextmanager
     def off(self) -> Iterator[None]:
         """Without the rule."""
@@ -79,6 +84,13 @@ class Ablation:
 
 
 ABLATIONS: dict[str, Ablation] = {}
+_FIRST = {
+    "firing_without_compare": 700,
+    "flagged_settles_with_follow_ups": 350,
+    "occurrences_after_firing": 250,
+    "registration_revives": 700,
+    "states_go_back": 1400,
+}
 
 
 def ablation(section: str, rule: str, *laws: str, world: str = "mix", seeds: int = 3000) -> Callable[[Patch], Patch]:

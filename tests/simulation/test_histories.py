@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 #: Of each world in `make test`.
-_EACH = 400
+_EACH = 300
 
 #: Histories that have broken a law once. What was mended stands beside them.
 REGRESSIONS = {

@@ -281,6 +281,8 @@ class Witness:
         end = self.ends.get(uuid)
         # Who sends an id again when its result has expired sends a new task.
         again = uuid in self.released and (self.accepted[uuid] > 1 or (not self.accepted and uuid in self.sent))
+        # So does one that stood still until the end of what was taken for given up has expired.
+        again = again or (end is not None and uuid in self.released and "its sender died" in end[1].error)
         if end is not None and self.leased[token, uuid] > end[0] and not again:
             raise self.violated("2 not admitted once its end is recorded", f"{uuid} runs under {token}")
         self.runs.setdefault(uuid, []).append((seq, token, args))
