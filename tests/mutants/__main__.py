@@ -99,9 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("targets", nargs="*", choices=[[], *TARGETS], help=f"of {', '.join(TARGETS)}; all if left out")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th break")
+    parser.add_argument("--file", default="", help="only breaks of files with this in their path")
     options = parser.parse_args(arguments)
     chosen = [TARGETS[name] for name in options.targets or TARGETS]
-    work = [(target, mutant) for target in chosen for mutant in target.mutants][:: options.every]
+    work = [(target, mutant) for target in chosen for mutant in target.mutants if options.file in mutant.file]
+    work = work[:: options.every]
     with tempfile.TemporaryDirectory(prefix="vecna-mutants-") as folder:
         copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for number in range(options.jobs):

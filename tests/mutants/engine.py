@@ -126,7 +126,11 @@ ENGINE = Target(
                 "            if record.overlap or is_free:",
                 "            if True:",
             ),
-            ("a stale firing is forgotten", "        return Fired.STALE in answers", "        return False"),
+            (
+                "the callbacks of an occurrence are unknown until it has run",
+                "        if later:\n",
+                "        if False:\n",
+            ),
         ),
         *of(
             f"{_APP}/sweeping.py",
