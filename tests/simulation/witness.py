@@ -226,6 +226,7 @@ class Witness:
                 raise self.violated("10 an old lease cannot settle", f"{each.uuid} by {each.token}")
             if each.settle in (SettleAs.DONE, SettleAs.DEAD):  # the same id sent again begins anew
                 self.expiries.pop(each.uuid, None)
+                self.early.pop(each.uuid, None)
                 self.forgiven.discard(each.uuid)
             if each.settle is SettleAs.RETRY:
                 self.early[each.uuid] = now + each.delay
