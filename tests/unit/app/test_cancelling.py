@@ -127,7 +127,7 @@ def test_what_ends_between_the_looks_for_its_code_and_for_its_id_causes_nothing(
     hand, (item,) = in_hands(server)
     hand.deliveries.run(item)
     looks = {name: getattr(Canceller, name) for name in ("code", "tasks")}
-    settled = []
+    settled: list[object] = []
 
     def then_settled(look):
         def looked(self, what):
