@@ -247,10 +247,23 @@ class Producer(Sender):
 
     def do(self, plan: Any) -> None:
         shape: Shape = plan.shape
-        server, name = self.server, shape.name
+        name = shape.name
         witness, clock = self.world.witness, self.world.clock
         witness.note(self, "send", name)
         began = witness.first_sent.setdefault(name, clock.now())
+        try:
+            self.send(shape)
+        finally:  # also if it dies: what it has sent by then counts
+            if (clock.now() - began).total_seconds() >= PUBLISH_TIMEOUT:
+                witness.late.add(name)
+        if not plan.accepted_at:
+            plan.accepted_at = self.world.witness.note(self, "accepted", name)
+            if self.world.chance.one_in(4) and self.world.settings[1] > 1000:
+                self.plans.append(plan)  # who does not remember that it was sent sends it again
+
+    def send(self, shape: Shape) -> None:
+        """Send it, as its kind is sent."""
+        server = self.server
         if shape.raw is not None:
             self.broker.enqueue([shape.raw])
         elif shape.batch:
@@ -265,12 +278,6 @@ class Producer(Sender):
                 handle = getattr(server, _SENDS[kind])(shape.link)
                 if ended and handle.is_new and self.world.settings[1] > 1000:
                     raise self.world.witness.violated("1 a uuid is accepted once", f"{shape.link.uuid} had ended")
-        if (clock.now() - began).total_seconds() >= PUBLISH_TIMEOUT:
-            witness.late.add(name)
-        if not plan.accepted_at:
-            plan.accepted_at = self.world.witness.note(self, "accepted", name)
-            if self.world.chance.one_in(4) and self.world.settings[1] > 1000:
-                self.plans.append(plan)  # who does not remember that it was sent sends it again
 
 
 _SENDS = {"Signature": "send_task", "Group": "send_group", "Chord": "send_chord", "Chain": "send_chain"}
