@@ -106,7 +106,7 @@ class Canceller:
             cursor = ""
             while True:
                 page = self._broker.cancel_code(queue, code, cursor)
-                if page.canceled:
+                if page.canceled or page.running:
                     self.touched.add(queue)
                 yield from [(uuid, "canceled") for uuid in page.canceled if known.get(uuid) != "canceled"]
                 yield from [(uuid, "running") for uuid in page.running if uuid not in known]
@@ -176,7 +176,6 @@ class Canceller:
             for uuid, answer in zip(ids, self._broker.cancel(queue, ids), strict=True):
                 if answer is not Canceling.UNKNOWN:
                     found[uuid] = "canceled" if answer is Canceling.CANCELED else "running"
-                if answer is Canceling.CANCELED:
                     self.touched.add(queue)
         return found
 

@@ -24,6 +24,7 @@ from vecna.kit.rules import (
     instant_of,
     is_forgiven,
     microseconds,
+    stopped,
     verdict_after_lease,
 )
 from vecna.ports.values import Answer, Canceling, DeadLetter, Delivery, Place, SettleAs, Settlement, Standing, Verdict
@@ -144,13 +145,13 @@ class Kept:
         if self.standing is Standing.DEAD:
             return Canceling.UNKNOWN
         if self.verdict is Verdict.CANCELED:
-            return Canceling.CANCELED
+            return stopped(crashes=self.crashes, forgiven=self.forgiven)
         if self.standing is Standing.LEASED:
             self.flagged = True
             return Canceling.RUNNING
         if self.standing is not Standing.ENDING:
             self._go_on(Verdict.CANCELED)
-        return Canceling.CANCELED
+        return stopped(crashes=self.crashes, forgiven=self.forgiven)
 
     def _go_on(self, verdict: Verdict | None, until: dt.datetime | None = None, now: dt.datetime | None = None) -> None:
         if verdict is None:

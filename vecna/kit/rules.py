@@ -21,7 +21,7 @@ from vecna.domain.schedule import ScheduleRecord
 from vecna.domain.state import State, TaskState
 from vecna.ports.plans import Following, NodeState, NodeStatus, Report
 from vecna.ports.schedules import FireCall, Fired
-from vecna.ports.values import Answer, SettleAs, Settlement, Verdict
+from vecna.ports.values import Answer, Canceling, SettleAs, Settlement, Verdict
 
 #: The last instant there is, for durations that lead beyond it.
 NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
@@ -142,6 +142,19 @@ def is_forgiven(*, spared: bool, forgiven: bool, crashes: int) -> bool:
         crashes: how often it has crashed before.
     """
     return spared and not forgiven and not crashes
+
+
+def stopped(*, crashes: int, forgiven: bool) -> Canceling:
+    """What the cancel of a message answers that will not be leased out to be run any more.
+
+    Args:
+        crashes: how many leases of it ran out.
+        forgiven: whether one that ran out was not counted.
+
+    Returns:
+        RUNNING if a lease of it ran out: who held that has gone silent, and may run it still.
+    """
+    return Canceling.RUNNING if crashes or forgiven else Canceling.CANCELED
 
 
 # -- states ----------------------------------------------------------------------------------------------------------

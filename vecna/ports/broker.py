@@ -184,6 +184,9 @@ class Cancelling(ABC):
         by any worker. What is leased is flagged: its worker learns of it with its next `extend`. Repeated: the same
         answer. The first verdict stands: a message that is ENDING for another reason answers CANCELED, since it will
         not start, and keeps its verdict. Dead letters are UNKNOWN here.
+
+        Where it says CANCELED above, the answer is RUNNING for a message of which a lease ran out before: nobody knows
+        whether who held it has begun it, and runs it still.
         """
 
 

@@ -43,7 +43,7 @@ class CodeCancel:
 
     Attributes:
         canceled: ids that will never start.
-        running: ids that are leased, now flagged.
+        running: ids that are leased, now flagged, or of which a lease ran out before (`Canceling`).
         cursor: pass it to the next call; "" after the last page.
     """
 

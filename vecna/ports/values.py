@@ -72,7 +72,11 @@ class SettleAs(enum.StrEnum):
 
 
 class Canceling(enum.StrEnum):
-    """What a cancel found. CANCELED: will never start. RUNNING: leased, now flagged. UNKNOWN: not in this queue."""
+    """What a cancel found.
+
+    CANCELED: will never start. RUNNING: leased, now flagged; or it will not be leased out to be run again, but a lease
+    of it ran out before, and who held that may run it still. UNKNOWN: not in this queue.
+    """
 
     CANCELED = "canceled"
     RUNNING = "running"

@@ -206,6 +206,6 @@ def _cancel(at: Queue, kept: Kept | None) -> Canceling:
     was, answer = kept.standing, kept.cancel()
     if kept.standing is not was:
         at.put(kept)
-    elif answer is Canceling.RUNNING:
+    elif kept.flagged:
         at.sql.execute("UPDATE messages SET flagged = 1 WHERE uuid = ? AND queue = ?", (kept.uuid, at.name))
     return answer

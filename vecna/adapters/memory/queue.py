@@ -16,7 +16,7 @@ from vecna.adapters.memory.bell import Bell
 from vecna.adapters.memory.held import Call, Held, HeldLease, Hold
 from vecna.adapters.memory.schedule_store import ScheduleStore
 from vecna.domain.message import Message
-from vecna.kit.rules import after, answer_to, due_at, is_forgiven, verdict_after_lease
+from vecna.kit.rules import after, answer_to, due_at, is_forgiven, stopped, verdict_after_lease
 from vecna.ports.values import (
     Answer,
     Canceling,
@@ -327,7 +327,7 @@ class Queue:
         if held is None or held.standing is Standing.DEAD:
             return Canceling.UNKNOWN
         if held.verdict is Verdict.CANCELED:
-            return Canceling.CANCELED
+            return stopped(crashes=held.crashes, forgiven=held.forgiven)
         if held.standing is Standing.LEASED:
             held.flagged = True
             return Canceling.RUNNING
@@ -342,7 +342,7 @@ class Queue:
                 del self.holds[held.hold]
         if held.standing is not Standing.ENDING:
             self._to_ending(held, Verdict.CANCELED)
-        return Canceling.CANCELED
+        return stopped(crashes=held.crashes, forgiven=held.forgiven)
 
 
 class Queues:

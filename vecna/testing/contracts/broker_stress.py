@@ -12,7 +12,7 @@ import pytest
 from vecna.adapters.clock import ManualClock
 from vecna.domain.message import Message
 from vecna.ports.broker import Broker
-from vecna.ports.values import Answer, Canceling, Delivery, SettleAs, Settlement
+from vecna.ports.values import Answer, Canceling, Delivery, SettleAs, Settlement, Verdict
 from vecna.testing.contracts.driven import BrokerCase
 from vecna.testing.contracts.stressing import History
 from vecna.testing.contracts.values import LEASE, SECOND
@@ -33,6 +33,8 @@ class _Known:
     hold: str = ""  # nothing has let it go yet
     holder: str = ""  # the token of its lease
     deadline: dt.datetime | None = None  # until then the holder has it for sure
+    lapsed: bool = False  # a lease of it ran out
+    verdict: Verdict | None = None  # with which it was leased last
     flagged: bool = False
     stopped: bool = False  # it will not start any more
     ended: bool = False
@@ -134,7 +136,8 @@ class _Run:
             assert known.due <= now, f"{delivery.uuid} is early"
         else:
             known.stopped, known.flagged = True, False
-        known.holder, known.deadline = delivery.token, now + LEASE
+        known.lapsed = known.lapsed or known.holder not in {"", delivery.token}
+        known.holder, known.deadline, known.verdict = delivery.token, now + LEASE, delivery.verdict
 
     def extend(self, worker: _Worker, queue: str) -> None:
         mine = [each for each in worker.hand.values() if each.queue == queue]
@@ -232,10 +235,12 @@ class _Run:
             known = self.known[uuid]
             assert answer is not Canceling.UNKNOWN, f"{uuid} is there and unknown"
             if answer is Canceling.CANCELED:
+                may_run = not known.stopped and (known.holder or known.lapsed)
+                assert not may_run, f"{uuid} was said not to start, and whoever held it may run it"
                 known.stopped, known.hold = True, ""
             else:
-                assert known.holder, f"{uuid} runs, and nobody holds it"
-                known.flagged = True
+                assert known.holder or known.lapsed, f"{uuid} runs, and nobody ever held it"
+                known.flagged = known.verdict is not Verdict.CANCELED
 
     def crash(self) -> None:
         worker = self.draw.choice(self.workers)

@@ -158,8 +158,34 @@ class CancelLaws(BrokerCase):
         queue.lease(0)
 
         assert queue.standing("a") is Standing.ENDING
-        assert queue.cancel("a") == [Canceling.CANCELED]
+        assert queue.cancel("a") == [Canceling.RUNNING]
         assert [item.verdict for item in queue.take(worker="w2")] == [Verdict.CANCELED]
+
+    @pytest.mark.parametrize("after", ["outage", "crash", "retry"])
+    def test_what_a_silent_worker_may_have_begun_is_running(
+        self, queue: DrivenQueue, clock: ManualClock, after: str
+    ) -> None:
+        """It will not be handed out again, but who held it may be at it still: "canceled" would be a lie."""
+        queue.send("a", "b", code="c")
+        queue.take_one(worker="w1")
+        if after == "outage":
+            clock.advance(LEASE + SECOND)
+            queue.lease(0)
+            queue.pass_time(LEASE + SECOND)
+        else:
+            queue.pass_time(LEASE + SECOND)
+        if after == "retry":
+            queue.settle(queue.take_one(worker="w2"), SettleAs.RETRY, delay=SECOND)
+        queue.lease(0)
+
+        assert queue.cancel("a", "b") == [Canceling.RUNNING, Canceling.CANCELED]
+        assert queue.cancel("a", "b") == [Canceling.RUNNING, Canceling.CANCELED]
+        found = queue.broker.cancel_code(queue.name, "c")
+        assert (found.canceled, found.running) == (("b",), ("a",))
+        assert {item.uuid: item.verdict for item in queue.take(worker="w2")} == {
+            "a": Verdict.CANCELED,
+            "b": Verdict.CANCELED,
+        }
 
     def test_what_has_a_verdict_keeps_it_until_it_is_settled(self, queue: DrivenQueue) -> None:
         """The worker that was to record the end died, or gave it back: another hears the same."""

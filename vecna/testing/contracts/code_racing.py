@@ -11,7 +11,7 @@ from vecna.ports.broker import Broker
 from vecna.ports.values import Answer, Delivery, SettleAs, Verdict
 from vecna.testing.contracts.code_cancelling import CodeCancelCase, cancel_code
 from vecna.testing.contracts.driven import DrivenQueue, at_once
-from vecna.testing.contracts.values import LEASE, NOTHING
+from vecna.testing.contracts.values import LEASE, NOTHING, SECOND
 
 _MESSAGES = 240
 _CHAINS = 60
@@ -117,7 +117,8 @@ class CodeRaceLaws(CodeCancelCase):
     def test_a_cancel_by_code_overtakes_what_follows(self, clock: ManualClock) -> None:
         """Chains go to and fro between two queues, in many hands, while they are cancelled round by round.
 
-        After a round that has found nothing new, no link of them starts any more; what was canceled never has.
+        Once a cancel has begun, what a link causes is enqueued with a delay: else it could pass the walk for ever.
+        After three rounds that have found nothing new, no link starts any more; what was canceled never has.
         """
         broker = self.make(clock)
         DrivenQueue(broker, clock).send(*[f"t{number}:0" for number in range(_CHAINS)], code="c")
@@ -128,6 +129,7 @@ class CodeRaceLaws(CodeCancelCase):
             return set(), set()
 
         def cancel() -> tuple[set[str], set[str]]:
+            chains.stopping.set()
             try:
                 return _cancel_in_rounds(self.make(clock), clock)
             finally:
@@ -149,13 +151,14 @@ class _Chains:
     def __init__(self) -> None:
         self.started: set[str] = set()
         self.late: list[str] = []  # what started after the cancel was over
+        self.stopping = threading.Event()
         self.told = threading.Event()
 
     def work(self, broker: Broker, clock: ManualClock, worker: str) -> None:
         """Until nothing of them is left after the cancel."""
         here, there = (DrivenQueue(broker, clock, name) for name in _QUEUES)
         idle = 0
-        while idle < 2:
+        while idle < 2 and not self.late:
             after = self.told.is_set()
             taken = here.lease(4, worker=worker).deliveries
             for item in taken:
@@ -170,7 +173,8 @@ class _Chains:
 
     def _settle(self, item: Delivery, here: DrivenQueue, there: DrivenQueue) -> None:
         chain, _, link = item.uuid.partition(":")
-        following = (there.message(f"{chain}:{int(link) + 1}", code="c"),)
+        delay = SECOND if self.stopping.is_set() else None
+        following = (there.message(f"{chain}:{int(link) + 1}", code="c", delay=delay),)
         answer = here.settle(item, follow_ups=() if item.verdict else following)
         if answer is Answer.FLAGGED:
             answer = here.settle(item)
@@ -178,17 +182,19 @@ class _Chains:
 
 
 def _cancel_in_rounds(broker: Broker, clock: ManualClock) -> tuple[set[str], set[str]]:
-    """As a canceller does it: relay and walk, until there is nothing new."""
+    """As a canceller does it: relay and walk, there and back, until there is nothing new three times in a row."""
     canceled: set[str] = set()
     running: set[str] = set()
-    while True:
+    quiet = number = 0
+    while quiet < 3:
         for name in broker.queues():
             while broker.relay(name):
                 pass
         before = canceled | running
-        for name in broker.queues():
+        for name in sorted(broker.queues(), reverse=number % 2 == 1):
             never, now = cancel_code(DrivenQueue(broker, clock, name), "c")
             canceled.update(never)
             running.update(now)
-        if before and canceled | running == before:
-            return canceled, running
+        quiet = quiet + 1 if before and canceled | running == before else 0
+        number += 1
+    return canceled, running

@@ -2,6 +2,7 @@
 -- KEYS[1] the queue. ARGV: none. Needs time, bucket, place.
 -- Returns: nothing; defines stop(ids, room), for at most 500 ids, which gives a letter for each: c canceled, r running,
 -- u unknown. It ends early, and gives fewer, when it has read more than `room` bytes of records.
+-- What is stopped but has been in a lease that ran out is answered r too: who held that may run it still.
 -- What waits gets the verdict 'canceled' and goes to `ending`. What is pending leaves its entry in the list, counted as
 -- stale, and its record must be read for its priority. What is leased joins the set `flagged`.
 local function stop(ids, room)
@@ -11,6 +12,7 @@ local function stop(ids, room)
     local verdicts = call('HMGET', Q .. ':verdicts', unpack(ids))
     local owners = call('HMGET', Q .. ':leased', unpack(ids))
     local reasons = call('HMGET', Q .. ':reasons', unpack(ids))
+    local crashes = call('EXISTS', Q .. ':crashes') == 1 and call('HMGET', Q .. ':crashes', unpack(ids)) or {}
     local places = call('EXISTS', Q .. ':staged') == 1 and call('HMGET', Q .. ':staged', unpack(ids)) or {}
     local answers, known, flagged, stopped, unheld, stale = {}, {}, {}, {}, {}, 0
 
@@ -59,6 +61,9 @@ local function stop(ids, room)
                 else
                     answer = 'u'
                 end
+            end
+            if answer == 'c' and crashes[n] then
+                answer = 'r'
             end
             known[id] = answer
         end
