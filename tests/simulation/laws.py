@@ -187,9 +187,8 @@ class Laws:
                 end = witness.ends.get(uuid)
                 if end is None:
                     raise self.witness.violated("7 canceled: never starts", f"{uuid} is canceled, and has no end")
-                # One that a silent worker had begun may still end as it will.
-                # And of two verdicts the first stands: one that was dead already does not start either.
-                if not end[1].is_canceled and not end[1].dead_reason and uuid not in witness.runs:
+                # Of two verdicts the first stands: one that was dead already does not start either.
+                if not end[1].is_canceled and not end[1].dead_reason:
                     raise self.witness.violated(
                         "7 canceled: never starts", f"{uuid} is canceled, and ended {end[1].state}"
                     )
