@@ -1,6 +1,7 @@
 """Connections that are kept at hand: what goes wrong with one call must not reach the next."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -70,3 +71,26 @@ def test_after_a_loss_all_that_were_kept_are_looked_at(pool: redis.ConnectionPoo
 @pytest.mark.parametrize(("limit", "kept"), [(1, 0), (2, 1), (4, 2), (100, 4), (0, 4)])
 def test_some_of_a_small_pool_is_left_to_others(pool: redis.ConnectionPool, limit: int, kept: int):
     assert Spares(pool, limit)._most == kept
+
+
+class _Interrupted(deque[Any]):
+    """Once, right after its length was read, something else happens."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def __len__(self) -> int:
+        length = super().__len__()
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return length
+
+
+def test_calls_that_end_at_the_same_time_keep_no_more_than_their_share(pool: redis.ConnectionPool):
+    spares = Spares(pool, 2)
+    spares._idle = idle = _Interrupted()
+    idle.meanwhile = lambda: spares.call("PING")
+
+    spares.call("PING")
+
+    assert deque.__len__(idle) == 1

@@ -51,11 +51,19 @@ class Spares:
                 connection.disconnect()
                 self._release_all()
                 self._pool.release(connection)
-            elif len(self._idle) < self._most:
-                self._idle.append(connection)
             else:
-                self._pool.release(connection)
+                self._keep(connection)
         return answer
+
+    def _keep(self, connection: Any) -> None:
+        """Keep it at hand, and give back what is then too many: counted before, several threads would all find room."""
+        self._idle.append(connection)
+        while len(self._idle) > self._most:
+            try:
+                surplus = self._idle.popleft()
+            except IndexError:
+                return
+            self._pool.release(surplus)
 
     def _release_all(self) -> None:
         """What is wrong with one may be wrong with all: the pool looks at each before it gives it out again."""
