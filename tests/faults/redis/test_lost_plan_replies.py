@@ -72,10 +72,11 @@ def test_a_workflow(driven, losing):
 
 def test_a_hold(driven, losing):
     messages = [Message(f"m{number}", "q", b"{}", code="c") for number in range(3)]
-    driven.send("warm-up", queue="other")
+    driven.broker.stage("warm-up", [Message("warm-up", "other", b"{}")])
 
     losing(scripts.STAGE)
-    assert driven.broker.stage("hold", messages) == [True] * 3
+    # They are there once; that they came from this very call nobody can know.
+    assert driven.broker.stage("hold", messages) == [False] * 3
     losing(scripts.STAGED)
     assert driven.broker.staged("q", NOW) == ["hold"]
     losing(scripts.UNSTAGE)
