@@ -2,9 +2,9 @@
 
 import threading
 
-from vecna import Server, TaskCanceled, TaskContext
+from vecna import Config, Server, TaskCanceled, TaskContext
 
-server = Server("memory://")
+server = Server(Config(broker="memory://", heartbeat=1))  # a cancel reaches what runs with the next heartbeat
 
 
 @server.task

@@ -19,7 +19,7 @@ class Application:
     """A server with tasks, and what has run."""
 
     def __init__(self, url: str, namespace: str) -> None:
-        self.server = server = Server(Config(broker=url, namespace=namespace, results_expire_in=60))
+        self.server = server = Server(Config(broker=url, namespace=namespace, results_expire_in=60, heartbeat=1))
         self._changed = threading.Condition()
         self.runs: list[tuple[str, Any]] = []
 

@@ -1,4 +1,4 @@
-"""A few seconds of the soak, as `make test` can afford them."""
+"""A few seconds of the soak, by `make faults-long`."""
 
 import pytest
 
@@ -6,6 +6,7 @@ from tests.soak.__main__ import Soak
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.redis
 @pytest.mark.timeout(120)
 def test_a_few_seconds_of_it():

@@ -66,6 +66,7 @@ class RedisWaiter(Waiter):
                 raise
 
     def _wait(self, markers: tuple[str, ...], timeout: float) -> None:
+        self._connections.attempt(lambda _: None, patience=0)  # whoever closes this waits for it
         groups = [(marker,) for marker in markers] if self._connections.is_cluster else [markers]
         if [pop.keys for pop in self._pops] != groups:
             self._leave()

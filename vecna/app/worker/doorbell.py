@@ -53,9 +53,14 @@ class Doorbell:
     def disarm(self) -> None:
         """Leave new work to other workers: there is no free slot."""
         if self._armed.is_set():
-            self._armed.clear()
+            self._clear()
             if self._waiting:
                 self._waiter.wake()
+
+    def _clear(self) -> None:
+        self._armed.clear()
+        if self._stopping:  # what has just been cleared away was the end
+            self._armed.set()
 
     def stop(self) -> None:
         """End the loop."""
@@ -87,5 +92,5 @@ class Doorbell:
             if self._stopping:
                 return
             # Also when it was disarmed meanwhile: then a wake-up may have been meant for another worker.
-            self._armed.clear()
+            self._clear()
             self._ring()

@@ -11,6 +11,7 @@ from tests.unit.app.worker.wiring import TestWiring
 from vecna.adapters.clock import ManualClock
 from vecna.app.delivery_values import Item
 from vecna.app.worker.capacity import Capacity
+from vecna.app.worker.doorbell import Doorbell
 from vecna.app.worker.flusher import MOST_BYTES, MOST_ITEMS, Flusher
 from vecna.app.worker.outage import LONGEST_PAUSE, Outage
 from vecna.app.worker.pace import Pace
@@ -537,3 +538,20 @@ def test_coroutines_without_a_limit_need_no_slots(wiring):
 
     load.crew.pace.saw("seen", ["function"], 0)
     assert load.room("seen") == 0
+
+
+# -- doorbell ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_doorbell_that_was_stopped_ends_though_it_is_disarmed_after_that():
+    wiring = TestWiring.real()
+    outage = Outage("w", wiring.clock, wiring.random, lambda *_: None)
+    doorbell = Doorbell(wiring.broker.waiter(), [QUEUE], wiring.config, wiring.clock, outage, lambda: None)
+    doorbell.arm()
+    doorbell.stop()
+    doorbell.disarm()
+
+    thread = threading.Thread(target=doorbell.loop, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
