@@ -67,5 +67,5 @@ def attend() -> None:
         super(VecnaError, self).__init__(*args)
         watch.look(args, type(self).__name__)
 
-    subprocess.Popen.communicate = watched  # type: ignore[method-assign]
-    VecnaError.__init__ = raised  # type: ignore[assignment,method-assign]
+    subprocess.Popen.communicate = watched  # type: ignore[method-assign]  # all output goes by it
+    VecnaError.__init__ = raised  # type: ignore[assignment,method-assign]  # so do all errors

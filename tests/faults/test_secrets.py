@@ -25,7 +25,7 @@ def test_arguments_and_results_are_not_logged(redis_server, namespace, caplog):
 
     with Proxy(redis_server.port) as proxy:
         options = {"lease": 2, "poll_interval": 0.2, "send_timeout": 5, "park_limit": 0}
-        with Server(Config(broker=proxy.url, namespace=namespace, **options)) as server:  # type: ignore[arg-type]
+        with Server(Config(broker=proxy.url, namespace=namespace, **options)) as server:  # type: ignore[arg-type]  # of any kind
             server.register_task("keep", keep)
             server.register_task("fail", _fail, retry_count=1)
             server.register_task("number", lambda number: number)

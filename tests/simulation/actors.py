@@ -98,7 +98,7 @@ class Worker(Process):
     @property
     def sweeper(self) -> Sweeper:
         if self._sweeper is None:
-            self._sweeper = Sweeper(self.wiring, self.name, QUEUES, None, lambda _: None)  # type: ignore[arg-type]
+            self._sweeper = Sweeper(self.wiring, self.name, QUEUES, None, lambda _: None)  # type: ignore[arg-type]  # no outages
         return self._sweeper
 
     @property

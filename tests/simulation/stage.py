@@ -84,7 +84,7 @@ def config(max_deliveries: int, results_expire_in: float) -> Config:
 @cache
 def server(name: str, max_deliveries: int, results_expire_in: float) -> StageServer:
     """The server of a process of this name."""
-    made = StageServer(config(max_deliveries, results_expire_in), lambda: None)  # type: ignore[arg-type,return-value]
+    made = StageServer(config(max_deliveries, results_expire_in), lambda: None)  # type: ignore[arg-type,return-value]  # no ports yet
     made.register_task("t", play, retry_count=RETRY_COUNT)
     return made
 

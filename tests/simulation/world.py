@@ -442,7 +442,7 @@ class World:
         self.late.clear()
         for process in self.processes:
             if not isinstance(process, Worker):
-                process.plans.clear()  # type: ignore[attr-defined]
+                process.plans.clear()  # type: ignore[attr-defined]  # a producer's
         for record in self.broker.list_schedules() if self.periodic else ():
             if record.paused:
                 self.broker.remove_schedule(record.code)

@@ -123,42 +123,25 @@ class Finisher:
     def _state(self, item: Item) -> TaskState:
         decision, delivery, position = item.decision, item.delivery, item.signature.position
         assert isinstance(decision, _DECISIONS)
-        progress = item.context.last_progress if item.context is not None else None
-        node = position.node if position is not None else ""
-        if isinstance(decision, Repeat):
-            return TaskState.of_run(
-                delivery.uuid,
-                item.name,
-                State.RETRY,
-                error=decision.error,
-                error_type=decision.error_type,
-                traceback=decision.traceback,
-                created_at=delivery.enqueued_at,
-                started_at=item.started_at,
-                attempt=item.attempt,
-                worker=self._worker,
-                progress=progress,
-                token=delivery.token,
-                node=node,
-            )
+        end = decision if isinstance(decision, End) else None
         return TaskState.of_run(
             delivery.uuid,
             item.name,
-            decision.state,
-            results=decision.results,
-            several=decision.several,
+            end.state if end else State.RETRY,
+            results=end.results if end else (),
+            several=end.several if end else False,
             error=decision.error,
             error_type=decision.error_type,
             traceback=decision.traceback,
-            dead_reason=decision.dead_reason,
+            dead_reason=end.dead_reason if end else "",
             created_at=delivery.enqueued_at,
             started_at=item.started_at,
-            finished_at=item.finished_at or self._wiring.clock.now(),
+            finished_at=(item.finished_at or self._wiring.clock.now()) if end else None,
             attempt=item.attempt,
             worker=self._worker,
-            progress=progress,
+            progress=item.context.last_progress if item.context is not None else None,
             token=delivery.token,
-            node=node,
+            node=position.node if position is not None else "",
         )
 
     # -- settle ------------------------------------------------------------------------------------------------------

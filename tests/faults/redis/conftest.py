@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 import attrs
 import pytest
 
+from tests.faults.redis.proxy import Proxy
 from tests.servers import RedisServer, binaries
 from vecna.adapters.clock import SystemClock
 from vecna.adapters.redis import connect
+from vecna.adapters.redis.scripts import Script
 from vecna.app.config import RedisConfig
 from vecna.domain.message import Message
 from vecna.domain.state import State, TaskState
@@ -79,6 +81,28 @@ def drive() -> Iterator[Callable[..., Driven]]:
     yield drive
     for adapters in opened:
         adapters.broker.close()
+
+
+@pytest.fixture
+def proxy(any_redis) -> Iterator[Proxy]:
+    """Stands between vecna and each kind of server, and does to the connection what a test wants."""
+    with Proxy(any_redis.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def losing(proxy: Proxy) -> Iterator[Callable[[Script], None]]:
+    """Loses the reply to the next run of a script; asserts that there was one to lose."""
+    armed: list[Script] = []
+
+    def losing(script: Script) -> None:
+        assert not armed or proxy.lost.is_set(), f"no reply of {armed[-1]} was lost"
+        armed.append(script)
+        proxy.lose_reply(script.sha.encode())
+
+    yield losing
+    assert armed
+    assert proxy.lost.is_set(), f"no reply of {armed[-1]} was lost"
 
 
 @pytest.fixture(params=list(binaries()))

@@ -5,7 +5,6 @@ import datetime as dt
 import pytest
 
 from tests.faults.redis.conftest import LEASE, uuids_of
-from tests.faults.redis.proxy import Proxy
 from vecna.adapters.redis import scripts
 from vecna.domain.message import Message
 from vecna.domain.plan import plan
@@ -18,29 +17,8 @@ NOW = dt.timedelta(0)
 
 
 @pytest.fixture
-def proxy(any_redis):
-    with Proxy(any_redis.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def driven(proxy, drive, namespace):
     return drive(proxy.url, namespace=namespace)
-
-
-@pytest.fixture
-def losing(proxy):
-    """Loses the reply to the next run of a script; asserts that there was one to lose."""
-    armed: list[scripts.Script] = []
-
-    def losing(script):
-        assert not armed or proxy.lost.is_set(), f"no reply of {armed[-1]} was lost"
-        armed.append(script)
-        proxy.lose_reply(script.sha.encode())
-
-    yield losing
-    assert armed
-    assert proxy.lost.is_set(), f"no reply of {armed[-1]} was lost"
 
 
 def test_a_workflow(driven, losing):

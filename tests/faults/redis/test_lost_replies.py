@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.faults.redis.conftest import LEASE, uuids_of
-from tests.faults.redis.proxy import Proxy
 from vecna.adapters.redis import scripts
 from vecna.domain.decide import Attempts
 from vecna.domain.message import Message
@@ -15,28 +14,8 @@ from vecna.ports.values import Answer, Canceling, QueueCounts, SettleAs, Standin
 
 
 @pytest.fixture
-def proxy(any_redis):
-    with Proxy(any_redis.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def driven(proxy, drive, namespace):
     return drive(proxy.url, namespace=namespace)
-
-
-@pytest.fixture
-def losing(proxy):
-    """Loses the reply to the next run of a script; asserts that there was one to lose."""
-    armed = []
-
-    def losing(script):
-        armed.append(script)
-        proxy.lose_reply(script.sha.encode())
-
-    yield losing
-    assert armed
-    assert proxy.lost.is_set(), f"no reply of {armed} was lost"
 
 
 def test_enqueue(driven, losing):

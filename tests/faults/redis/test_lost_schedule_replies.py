@@ -2,17 +2,10 @@
 
 import pytest
 
-from tests.faults.redis.proxy import Proxy
 from vecna.adapters.clock import ManualClock
 from vecna.adapters.redis import scripts
 from vecna.ports.schedules import Fired
 from vecna.testing.contracts.driven_schedules import DrivenSchedules, content
-
-
-@pytest.fixture
-def proxy(any_redis):
-    with Proxy(any_redis.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -21,20 +14,6 @@ def schedules(proxy, drive, namespace):
     schedules = DrivenSchedules(drive(proxy.url, clock, namespace=namespace).broker, clock)
     schedules.put("warm-up", 1_000)
     return schedules
-
-
-@pytest.fixture
-def losing(proxy):
-    """Loses the reply to the next run of a script; asserts that there was one to lose."""
-    armed = []
-
-    def losing(script):
-        armed.append(script)
-        proxy.lose_reply(script.sha.encode())
-
-    yield losing
-    assert armed
-    assert proxy.lost.is_set(), f"no reply of {armed} was lost"
 
 
 @pytest.mark.parametrize("script", [scripts.SCHEDULE_GET, scripts.SCHEDULE_PUT], ids=lambda script: script.name)

@@ -209,7 +209,7 @@ def test_what_cannot_be_planned_is_refused(shop: Shop, harness: Harness) -> None
     with pytest.raises(TaskNotRegistered, match="registered are: add"):
         harness.fail_next("xyzzy", OSError())
     with pytest.raises(InvalidArgument, match="takes an exception, not str"):
-        harness.fail_next("note", "boom")  # type: ignore[arg-type]
+        harness.fail_next("note", "boom")  # type: ignore[arg-type]  # the mistake
     with pytest.raises(InvalidArgument, match="times takes an int of 1 or more"):
         harness.fail_next("note", OSError(), times=0)
 

@@ -66,7 +66,7 @@ def test_a_limit_is_the_most_that_runs(shop: Shop, harness: Harness) -> None:
 @pytest.mark.parametrize("limit", [0, -1, 1.5, True])
 def test_a_limit_that_is_none_is_refused(harness: Harness, limit: object) -> None:
     with pytest.raises(InvalidArgument, match="limit takes an int of 1 or more"):
-        harness.run(limit)  # type: ignore[arg-type]
+        harness.run(limit)  # type: ignore[arg-type]  # the mistake
 
 
 def test_order_is_by_priority_then_by_age(shop: Shop, harness: Harness) -> None:
@@ -145,7 +145,7 @@ def test_what_is_not_for_tasks_is_never_kept(shop: Shop, raise_errors: bool) -> 
 
 def test_arguments_that_could_not_travel_fail_as_in_production(shop: Shop, harness: Harness) -> None:
     with pytest.raises(InvalidArgument, match="object"):
-        shop.note.send(object())  # type: ignore[arg-type]
+        shop.note.send(object())  # type: ignore[arg-type]  # the mistake
     # And those that can are rebuilt from what has travelled, not passed through.
     order = Order(7)
     result = shop.order.send(order)

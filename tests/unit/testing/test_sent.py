@@ -132,7 +132,7 @@ def test_misspelt_names_are_noticed(shop: Shop, harness: Harness) -> None:
     ):
         harness.assert_not_sent("add", bb=1)
     with pytest.raises(InvalidArgument, match="takes a task or the name of one, not int"):
-        harness.sent(7)  # type: ignore[arg-type]
+        harness.sent(7)  # type: ignore[arg-type]  # the mistake
 
 
 def test_tasks_of_other_services_are_seen_too(shop: Shop, harness: Harness) -> None:

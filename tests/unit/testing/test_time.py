@@ -28,7 +28,7 @@ def test_it_may_start_elsewhere(shop: Shop) -> None:
     with Harness(shop.server, now) as harness:
         assert harness.clock.now() == now
     with pytest.raises(InvalidArgument, match="now"):
-        Harness(shop.server, dt.datetime(2030, 5, 1))  # noqa: DTZ001
+        Harness(shop.server, dt.datetime(2030, 5, 1))  # noqa: DTZ001  # the mistake
 
 
 def test_what_is_delayed_runs_when_it_is_due_and_at_that_time(shop: Shop, harness: Harness) -> None:
@@ -241,7 +241,7 @@ def test_the_time_of_the_process_goes_along_if_wanted(shop: Shop, how: str) -> N
         import asyncio
 
         await asyncio.sleep(3600)  # noqa: TID251  # as users do
-        seen.append(dt.datetime.now(dt.UTC))  # noqa: TID251
+        seen.append(dt.datetime.now(dt.UTC))  # noqa: TID251  # as users do
 
     with Harness(shop.server, travel=how) as harness:
         look.options(delay=60).send()
@@ -269,7 +269,7 @@ def test_travel_without_a_library_says_what_to_install(shop: Shop, monkeypatch: 
 
 def test_without_travel_the_process_keeps_its_time(shop: Shop, harness: Harness) -> None:
     harness.advance(days=1000)
-    assert dt.datetime.now(dt.UTC) < harness.clock.now()  # noqa: TID251
+    assert dt.datetime.now(dt.UTC) < harness.clock.now()  # noqa: TID251  # as users do
 
 
 def test_nobody_sleeps(shop: Shop) -> None:
