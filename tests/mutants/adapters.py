@@ -165,6 +165,11 @@ RULES = Target(
             "if False:",
         ),
         ("versions begin anew after a removal", "version=max(record.version, version + 1)", "version=record.version"),
+        (
+            "what a silent worker may run is said to be canceled",
+            "return Canceling.RUNNING if crashes or forgiven else Canceling.CANCELED",
+            "return Canceling.CANCELED",
+        ),
         ("the sooner of due and delay counts", "max(message.due, counted)", "min(message.due, counted)"),
     ),
 )

@@ -224,6 +224,7 @@ LUA = Target(
         ),
         *of(
             f"{_LUA}/stop.lua",
+            ("what a silent worker may run is said to be canceled", "answer == 'c' and crashes[n]", "false"),
             ("what is leased is not flagged", "    push('SADD', Q .. ':flagged', flagged)\n", ""),
             (
                 "a cancelled message stays in its line",
