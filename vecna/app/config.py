@@ -242,6 +242,16 @@ class Config:
         if self._reloader:
             self._reloader.close()
 
+    def hurry(self, seconds: float) -> None:
+        """Have calls of servers that are not opened yet give up after so many seconds, where they would try longer.
+
+        For programs that somebody waits for; it changes this object.
+        """
+        limits = ("read_timeout", "write_timeout", "connect_timeout")
+        redis = attrs.evolve(self.redis, **{name: min(getattr(self.redis, name), seconds) for name in limits})
+        sooner = {"redis": redis, "send_timeout": min(self.send_timeout, seconds)}
+        object.__setattr__(self, "__dict__", {**vars(self), **sooner})
+
     def origin_of(self, key: str) -> str:
         """Where a setting was read, for errors: a variable, or file and line; "" if it was given in the program."""
         return self._origins.get(key, "")

@@ -8,6 +8,10 @@ from typing import NoReturn
 
 import click
 
+from vecna.cli.periodic import periodic_commands
+from vecna.cli.queues import list_queues
+from vecna.cli.task import task_commands
+from vecna.cli.tasks import tasks_commands
 from vecna.cli.worker import run_worker
 from vecna.domain.errors import ConfigError, InvalidArgument, VecnaError
 
@@ -15,10 +19,11 @@ from vecna.domain.errors import ConfigError, InvalidArgument, VecnaError
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="vecna")
 def commands() -> None:
-    """Run workers of the task queue vecna."""
+    """Run workers of the task queue vecna, and look after its queues, tasks and schedules."""
 
 
-commands.add_command(run_worker)
+for command in (run_worker, list_queues, tasks_commands, task_commands, periodic_commands):
+    commands.add_command(command)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

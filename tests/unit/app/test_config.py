@@ -269,3 +269,11 @@ def test_no_environment_is_read_unless_asked(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(os.environ, "VECNA_LEASE", "99")
 
     assert Config(broker=URL).lease == 30
+
+
+def test_a_hurried_configuration_waits_no_longer_than_said_and_shorter_where_it_did() -> None:
+    config = Config(broker="redis://localhost", redis=RedisConfig(read_timeout=1))
+    config.hurry(5)
+
+    assert (config.send_timeout, config.redis.connect_timeout, config.redis.write_timeout) == (5, 5, 5)
+    assert config.redis.read_timeout == 1
