@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,7 @@ from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_COUNT
 
 _encode = msgspec.json.Encoder().encode
+_NOTHING: Final = Succeeded()
 
 
 def bind(task: Task[..., Any, Any], signature: Signature[Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -24,7 +25,7 @@ def bind(task: Task[..., Any, Any], signature: Signature[Any]) -> tuple[list[Any
         InvalidArgument: they do not fit the function: count, names or types.
     """
     args = [arg.value for arg in signature.args]
-    kwargs = {name: arg.value for name, arg in signature.kwargs.items()}
+    kwargs = {name: arg.value for name, arg in signature.kwargs.items()} if signature.kwargs else {}
     return task.parameters.rebuild(args, kwargs)
 
 
@@ -51,7 +52,7 @@ def to_results(task: Task[..., Any, Any], value: object, limit: int = MAX_MESSAG
         if type(value) is tuple:
             outcome = Succeeded(tuple([TaskResult.of(item) for item in value]), several=True)
         elif value is None and task.parameters.returns_nothing:
-            return Succeeded()
+            return _NOTHING
         else:
             outcome = Succeeded((TaskResult.of(value),))
     except InvalidArgument as exc:

@@ -139,7 +139,7 @@ def _is_open(item: Item) -> bool:
 
 
 def _is_expired(signature: Signature[Any], enqueued_at: dt.datetime, now: dt.datetime) -> bool:
-    expires = signature.expires
+    expires = signature.expires if signature.set_options else None
     if expires is None:
         return False
     if isinstance(expires, dt.timedelta):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from vecna.app.rebuild import rebuilder
-from vecna.app.rebuild_plain import Misfit, Rebuild, Unbuildable
+from vecna.app.rebuild_plain import KEPT, Misfit, Rebuild, Unbuildable
 from vecna.domain.errors import InvalidArgument
 
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -109,11 +109,11 @@ class Parameters:
             return args, kwargs
         for index, value in enumerate(args):
             name, build = positional[index] if index < len(positional) else further
-            if build is not None:
+            if build is not None and type(value) is not KEPT.get(build):
                 args[index] = self._built(name, build, value)
         for key, value in kwargs.items():
             build = named.get(key, others)
-            if build is not None:
+            if build is not None and type(value) is not KEPT.get(build):
                 kwargs[key] = self._built(key, build, value)
         return args, kwargs
 

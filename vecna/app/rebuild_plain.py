@@ -131,3 +131,5 @@ _SIMPLE: Final[dict[Any, Rebuild]] = {
     list: _list,
     dict: _dict,
 }
+#: Rebuilders of single values -> what they leave as it is, so that they need not be asked.
+KEPT: Final[dict[Rebuild, type]] = {_int: int, _float: float, _bool: bool, _str: str}

@@ -10,6 +10,7 @@ import msgspec
 
 from vecna.domain.arg import Arg
 from vecna.domain.errors import InvalidArgument, InvalidSignature
+from vecna.domain.options import CHECKS, check_together
 from vecna.domain.position import Position
 from vecna.domain.retry import policy_from_plain, policy_to_plain
 from vecna.domain.shown import quoted
@@ -227,8 +228,6 @@ def _object(key: str, value: object) -> dict[str, Any]:
     return value
 
 
-#: The keys of a call with nothing but positional arguments.
-_SIMPLE: Final = {"UUID", "Name", "Args"}
 _Reader = Callable[[Any, int], Any]
 
 
@@ -261,13 +260,40 @@ _READERS: Final[Mapping[str, tuple[str, _Reader | None]]] = {
 }
 
 
+#: option's key -> (option, reader; None: as it is, check).
+_OPTIONS: Final = {
+    key: (name, None if read is _same else read, CHECKS[name]) for name, (key, _, read) in _OPTION_KEYS.items()
+}
+#: The keys of a call that has arguments and options, and no place among others.
+_CALL: Final = {"UUID", "Name", "Args", *_OPTIONS}
+
+
+def _call(plain: dict[str, Any]) -> Signature:
+    """What `_signature` makes of it, without the way through the constructor: nearly all that travels is a call."""
+    args: tuple[Arg, ...] = ()
+    options: dict[str, Any] = {}
+    for key, value in plain.items():
+        if value is None or key in ("UUID", "Name"):
+            continue
+        if key == "Args":
+            args = tuple(_read_args(value, 1))
+            continue
+        name, read, check = _OPTIONS[key]
+        found = value if read is None else read(value)
+        if found is not None:
+            options[name] = check(found)
+    if len(options) > 1:
+        check_together(options)
+    return Signature.of_call(plain["UUID"], plain.get("Name"), args, options=options)
+
+
 def _signature(plain: object, depth: int) -> Signature:
     if depth <= 0:
         raise InvalidSignature(f"callbacks nest deeper than {MAX_DEPTH}")
     if type(plain) is not dict:
         raise InvalidSignature("a callback of the message is not an object")
-    if plain.keys() == _SIMPLE and plain["UUID"] and plain["Args"] is not None:  # nearly always
-        return Signature.of_call(plain["UUID"], plain["Name"], tuple(_read_args(plain["Args"], depth)))
+    if plain.keys() <= _CALL and plain.get("UUID"):  # nearly always
+        return _call(plain)
     fields: dict[str, Any] = {"name": None}
     for key, value in plain.items():
         if value is not None and key in _READERS:

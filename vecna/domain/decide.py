@@ -7,6 +7,7 @@ be another worker's earlier end, goes through `follow_ups`.
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 import attrs
 
@@ -107,6 +108,8 @@ class End:
 
 
 Decision = Repeat | End
+#: The end of most tasks. As it cannot be changed, one is enough.
+_NOTHING: Final = End(State.SUCCESS)
 
 
 def decide(
@@ -123,7 +126,7 @@ def decide(
     """
     match outcome:
         case Succeeded(results, several):
-            return End(State.SUCCESS, results, several)
+            return End(State.SUCCESS, results, several) if results or several else _NOTHING
         case Canceled(reason):
             return End(State.CANCELED, error=reason)
         case Postponed(error, delay):

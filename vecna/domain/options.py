@@ -144,7 +144,8 @@ def _flag(name: str) -> Callable[[object], bool]:
     return check
 
 
-_CHECKS: Final[Mapping[str, Callable[[object], Any]]] = {
+#: option -> what returns its value as it is kept, or refuses it.
+CHECKS: Final[Mapping[str, Callable[[object], Any]]] = {
     "queue": _queue,
     "eta": _eta,
     "delay": _delay,
@@ -161,7 +162,7 @@ _CHECKS: Final[Mapping[str, Callable[[object], Any]]] = {
     "ignore_when_task_not_registered": _flag("ignore_when_task_not_registered"),
 }
 #: Every name that options(), a registration and a signature take.
-NAMES: Final = frozenset((*_CHECKS, *_SYNONYMS))
+NAMES: Final = frozenset((*CHECKS, *_SYNONYMS))
 
 
 def check_options(options: Mapping[str, object]) -> dict[str, Any]:
@@ -178,13 +179,22 @@ def check_options(options: Mapping[str, object]) -> dict[str, Any]:
             target, final = "immutable", not _flag("pass_result")(value)
         else:
             target = _SYNONYMS.get(name, name)
-            check = _CHECKS.get(target)
+            check = CHECKS.get(target)
             if check is None:
                 raise InvalidSignature(f"unknown option {quoted(name)}: one of {', '.join(sorted(NAMES))}")
             final = check(value)
         if target in checked and checked[target] != final:
             raise InvalidSignature(f"{target} is set twice, with different values")
         checked[target] = final
-    if "eta" in checked and "delay" in checked:
-        raise InvalidSignature("eta and delay exclude each other: give an instant or a duration")
+    check_together(checked)
     return checked
+
+
+def check_together(options: Mapping[str, Any]) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        InvalidSignature: `eta` and `delay`.
+    """
+    if "eta" in options and "delay" in options:
+        raise InvalidSignature("eta and delay exclude each other: give an instant or a duration")

@@ -173,8 +173,15 @@ class Signature(_Fields, Generic[R]):
         return self.only_here[0]
 
     @staticmethod
-    def of_call(uuid: object, name: object, args: tuple[Arg, ...], kwargs: Mapping[str, Arg] = EMPTY) -> Signature:
-        """A call with nothing but arguments, which were checked before: nearly all that travels, and nearly for free.
+    def of_call(
+        uuid: object,
+        name: object,
+        args: tuple[Arg, ...],
+        kwargs: Mapping[str, Arg] = EMPTY,
+        *,
+        options: Mapping[str, Any] = EMPTY,
+    ) -> Signature:
+        """A call with nothing but arguments and options, which were checked before: nearly all that travels.
 
         Raises:
             InvalidSignature: the id or the name is not allowed.
@@ -185,7 +192,8 @@ class Signature(_Fields, Generic[R]):
         made.args = args
         made.kwargs = kwargs
         made.uuid = made.code = own
-        made.headers = made.set_options = EMPTY
+        made.headers = EMPTY
+        made.set_options = MappingProxyType(options) if options else EMPTY
         made.on_success = made.on_error = ()
         made.group_uuid = made.spec = ""
         made.group_task_count = made.depth = 0

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from vecna.domain.errors import InvalidArgument, InvalidSignature
-from vecna.domain.ids import ALLOWED, check_id
+from vecna.domain.ids import are_ids, check_id
 from vecna.domain.message import Message
 from vecna.domain.schedule import ScheduleRecord
 from vecna.domain.state import State, TaskState
@@ -44,7 +44,7 @@ def check_ids(values: Iterable[object], what: str) -> None:
     """
     values = list(values)
     try:
-        if all(map(ALLOWED.fullmatch, values)):  # type: ignore[arg-type]  # what is no str is named below
+        if are_ids(values):  # type: ignore[arg-type]  # what is no str is named below
             return
     except TypeError:
         pass

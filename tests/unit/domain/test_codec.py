@@ -53,6 +53,13 @@ def test_any_signature_survives_the_round_trip(signature):
     assert not restored.fresh
 
 
+@given(signatures())
+def test_a_call_is_read_the_same_on_the_short_way_and_on_the_long_one(signature):
+    plain = json.loads(signature.to_json())
+    long_way = Signature.from_json(json.dumps({**plain, "GroupTaskCount": plain.get("GroupTaskCount", 0)}))
+    assert Signature.from_json(signature.to_json()) == long_way == signature
+
+
 def test_only_what_was_set_is_written():
     assert Signature("add", uuid="u").to_json() == b'{"UUID":"u","Name":"add"}'
 
@@ -400,6 +407,7 @@ DEEP = 100_000
         b'{"UUID":"u","Name":"n","Args":[{"Type":' + b"[" * 900 + b"]" * 900 + b',"Value":1}]}',
         b'{"UUID":"u","Name":"n","Kwargs":{"k":{"Type":"json","Value":' + b"[" * 65 + b"]" * 65 + b"}}}",
         b'{"UUID":"u","Name":"n","OnSuccess":[{"UUID":"u","Name":"n"}]}',
+        b'{"UUID":"u","Name":"n","Delay":1,"ETA":"2026-01-01T00:00:00Z"}',
         b'{"UUID":"u","Name":"n","Args":[' + b",".join([b'{"Type":"bool","Value":true}'] * (MAX_COUNT + 1)) + b"]}",
         b'{"UUID":"u","Name":"n","Headers":{' + b",".join([b'"%d":1' % n for n in range(MAX_COUNT + 1)]) + b"}}",
     ],

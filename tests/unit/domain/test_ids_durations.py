@@ -7,13 +7,13 @@ import uuid
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.domain.strategies import HUGE, Word, kind, zones
 from vecna.domain.durations import LONGEST, to_duration, to_instant
 from vecna.domain.errors import InvalidArgument, InvalidSignature
-from vecna.domain.ids import check_id, new_id
+from vecna.domain.ids import are_ids, check_id, new_id
 from vecna.domain.shown import quoted, shown
 
 
@@ -33,6 +33,21 @@ def test_an_id_of_the_allowed_characters_is_returned(good):
 def test_any_other_text_is_no_id(bad):
     with pytest.raises(InvalidArgument, match=r"queue name .* is not allowed"):
         check_id(bad, "queue name")
+
+
+@given(st.lists(st.text("aZ_\n{ä", max_size=3) | st.sampled_from(["a" * 200, "a" * 201])))
+@example([])
+@example(["a\nb"])
+@example(["a", "b\n"])
+@example(["\na", "b"])
+def test_many_are_ids_if_each_is(texts):
+    def is_id(text: str) -> bool:
+        try:
+            return check_id(text, "id") == text
+        except InvalidArgument:
+            return False
+
+    assert are_ids(texts) == all(map(is_id, texts))
 
 
 @pytest.mark.parametrize("bad", [None, 1, True, 1.5, b"a", ["a"], HUGE, object(), uuid.UUID(int=1)], ids=kind)

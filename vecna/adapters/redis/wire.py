@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from typing import Final
 
 from vecna.domain.decide import Attempts
@@ -28,8 +29,12 @@ def instant_ms(instant: dt.datetime) -> int:
     return -((EPOCH - instant) // _MILLISECOND)
 
 
+@functools.lru_cache(maxsize=64)
 def instant(ms: float | bytes) -> dt.datetime:
-    """The instant that so many milliseconds since 1970 are; beyond the last there is, that one."""
+    """The instant that so many milliseconds since 1970 are; beyond the last there is, that one.
+
+    Messages that came together are leased together, and name the same one.
+    """
     try:
         return EPOCH + dt.timedelta(milliseconds=int(ms))
     except OverflowError:

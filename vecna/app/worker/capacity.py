@@ -14,6 +14,8 @@ from vecna.ports.clock import Clock
 
 #: Messages of one lease call.
 MOST_AT_ONCE: Final = 500
+#: Runs whose ends wait to be recorded while more is taken: what one flush has in hand, and the next will have.
+MOST_UNRECORDED: Final = 1000
 
 
 class Capacity:
@@ -33,8 +35,8 @@ class Capacity:
         self._clock = clock
         self._soon = 0  # slots that are free or will be: those of long tasks are not
         self._free = 0.0  # of these, less what is held already
-        self._most = 0.0  # messages that may be held and do not run for long
-        self._more = 0.0  # of these, less what is held already
+        self._most = 0.0  # messages that may wait or run, those aside that run for long
+        self._more = 0.0  # of these, less those that do already
 
     def measure(self) -> None:
         """Look at what is held and what runs; `room` and `fit` go by that."""
@@ -42,13 +44,16 @@ class Capacity:
         unlimited = self._slots.unlimited_coroutines
         # For every round all that is held: few names, and no call for each.
         weights: dict[str, float] = {}
-        passing, weight = 0, 0.0
+        passing, unrecorded, weight = 0, 0, 0.0
         for item in self._deliveries.items() if self._deliveries.held else ():
             task = item.task
             without_slot = unlimited and task is not None and task.is_async
             if item.long or (without_slot and item.started is not None):
                 continue
-            passing += 1
+            if item.ended:  # it waits for the flusher, and keeps nobody from starting
+                unrecorded += 1
+            else:
+                passing += 1
             if task is not None and not without_slot:
                 known = weights.get(task.name)
                 if known is None:
@@ -56,7 +61,7 @@ class Capacity:
                 weight += known
         self._free = self._soon - weight
         self._most = self._pace.most(math.inf if unlimited else self._soon)
-        self._more = self._most - passing
+        self._more = min(self._most - passing, MOST_UNRECORDED - unrecorded)
 
     def room(self, queue: str) -> int:
         """How many more messages of a queue could start soon; 0 or less for none."""

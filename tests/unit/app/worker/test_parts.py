@@ -10,7 +10,7 @@ import pytest
 from tests.unit.app.worker.wiring import TestWiring
 from vecna.adapters.clock import ManualClock
 from vecna.app.delivery_values import Item
-from vecna.app.worker.capacity import Capacity
+from vecna.app.worker.capacity import MOST_UNRECORDED, Capacity
 from vecna.app.worker.doorbell import Doorbell
 from vecna.app.worker.flusher import MOST_BYTES, MOST_ITEMS, Flusher
 from vecna.app.worker.outage import LONGEST_PAUSE, Outage
@@ -494,6 +494,26 @@ def test_what_has_ended_but_is_not_recorded_keeps_its_slot(wiring):
     assert load.room() == 0
     load.crew._deliveries.let_go(items[:1])
     assert load.room() == 1
+
+
+def test_short_tasks_that_wait_to_be_recorded_leave_room_for_more_up_to_a_bound(wiring):
+    load = Load(wiring, limit=4)
+    load.know("function", 0.000001)
+    for number in range(100):
+        load.crew.pace.ended(200, number * 0.01)
+    most = load.room()
+
+    ended = load.crew.items("function", most)
+    assert load.room() == 0
+    load.start(*ended)
+    for item in ended:
+        item.ended = True
+    assert load.room() == most
+
+    for item in load.crew.items("function", MOST_UNRECORDED - most):
+        load.start(item)
+        item.ended = True
+    assert load.room() == 0
 
 
 def test_slots_of_long_tasks_take_nothing_before_them(wiring):
