@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test unit contract faults-long soak mutants demo bench clean simulate simulate-redis
+.PHONY: help setup check fix test unit contract faults-long soak mutants demo bench bench-peers clean simulate simulate-redis
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ demo: $(STAMP) ## Run the example on real input (DEMO_PATH=folder, REDIS=redis:/
 bench: $(STAMP) ## Measure sending, draining and latency
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-peers: $(STAMP) ## Measure vecna beside other task queues, some 25 minutes (ARGS='--quick', '--peers huey', '--help')
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 clean: ## Remove .venv, caches and build output
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

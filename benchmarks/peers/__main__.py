@@ -1,0 +1,67 @@
+"""`python -m benchmarks.peers`: measures vecna and its peers; `--report FILE` shows an earlier run again."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from benchmarks.peers import plots, report
+from benchmarks.peers.catalogue import BY_NAME, PEERS
+from benchmarks.peers.figures import Figures
+from benchmarks.peers.runner import Plan, carry_out
+from benchmarks.peers.scenarios import SCENARIOS, Sizes
+from benchmarks.redis_server import redis_url
+
+QUICK = Sizes(limit=0.7, bulk=10_000, draining=2.0, round_trips=100, drain=10_000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="Measure vecna and its peers.")
+    parser.add_argument("--peers", type=_names(BY_NAME), default=list(BY_NAME), metavar="A,B", help=", ".join(BY_NAME))
+    parser.add_argument(
+        "--scenarios", type=_names(SCENARIOS), default=list(SCENARIOS), metavar="A,B", help=", ".join(SCENARIOS)
+    )
+    parser.add_argument(
+        "--settings", type=_names({"fast": 1, "safe": 1}), default=["fast", "safe"], metavar="fast,safe"
+    )
+    parser.add_argument("--rounds", type=int, help="how often the scenario core is measured (3; quick: 1)")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, one round")
+    parser.add_argument("--scale", type=float, default=1.0, help="how many times the usual sizes")
+    parser.add_argument("--json", type=Path, default=Path("peers.json"), metavar="FILE", help="raw figures go there")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="measure nothing: show the figures of this file")
+    parser.add_argument(
+        "--docs", type=Path, metavar="FOLDER", help="write table and plots into this folder's performance.md"
+    )
+    options = parser.parse_args()
+    if options.report is None:
+        sizes = (QUICK if options.quick else Sizes()).scaled(options.scale)
+        plan = Plan(
+            peers=[peer for peer in PEERS if peer.name in options.peers],
+            settings=options.settings,
+            scenarios=options.scenarios,
+            rounds=options.rounds or (1 if options.quick else 3),
+            sizes=sizes,
+            file=options.json,
+        )
+        os.environ.pop("BENCH_REDIS", None)  # the server is emptied before each step: never that of somebody else
+        with redis_url() as url:
+            carry_out(plan, url)
+    figures = Figures(json.loads((options.report or options.json).read_text()))
+    print(report.markdown(figures))
+    if options.docs:
+        report.write(figures, options.docs / "performance.md", plots.write(figures, options.docs / "performance"))
+
+
+def _names(known):
+    def read(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return names
+
+    return read
+
+
+if __name__ == "__main__":
+    main()

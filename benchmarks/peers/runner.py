@@ -1,0 +1,121 @@
+"""Goes through rounds, peers, settings and scenarios, and keeps what was measured after each step."""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from benchmarks import ceiling
+from benchmarks.peers import environment
+from benchmarks.peers.catalogue import Peer
+from benchmarks.peers.figures import CEILING
+from benchmarks.peers.processes import StepFailed, Unsupported
+from benchmarks.peers.scenarios import SCENARIOS, Measured, Sizes
+from benchmarks.peers.session import Session
+
+#: Measured in every round, the first of each peer and setting; the other scenarios once.
+REPEATED = ("core",)
+
+
+@dataclass
+class Plan:
+    """What is to be done."""
+
+    peers: Sequence[Peer]
+    settings: Sequence[str]
+    scenarios: Sequence[str]
+    rounds: int
+    sizes: Sizes
+    file: Path
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def carry_out(plan: Plan, url: str) -> None:
+    """Measure, print progress to standard error, write `plan.file` after each step."""
+    with redis.Redis.from_url(url) as client:
+        plan.about = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **_machine(client)}
+        plan.about["guarantees"] = {peer.name: peer.settings for peer in plan.peers}
+        plan.about["rounds"] = plan.rounds
+        plan.about["packages"] = {peer.name: list(peer.requirements) for peer in plan.peers}
+        commands = dict(_commands(plan))
+        for number in range(1, plan.rounds + 1):
+            _keep(plan, CEILING, "", number, _ceiling(client, plan.sizes))
+            for peer, setting, scenario in _steps(plan, commands, number):
+                session = Session(peer, setting, commands[peer.name], url, client)
+                _step(plan, session, scenario, number)
+        client.flushall()
+
+
+def _commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    plan.about["skipped"] = {}
+    for peer in plan.peers:
+        try:
+            yield peer.name, environment.command(peer)
+        except environment.NotInstalled as reason:
+            _say(f"{peer.name} is skipped, it cannot be installed: {reason}")
+            plan.about["skipped"][peer.name] = str(reason)
+
+
+def _steps(plan: Plan, commands: dict[str, list[str]], number: int) -> Iterator[tuple[Peer, str, str]]:
+    for scenario in plan.scenarios:
+        if number > 1 and scenario not in REPEATED:
+            continue
+        for peer in plan.peers:
+            if peer.name in commands:
+                for setting in [name for name in peer.settings if name in plan.settings]:
+                    yield peer, setting, scenario
+
+
+def _step(plan: Plan, session: Session, scenario: str, number: int) -> None:
+    name, start = session.peer.name, time.perf_counter()
+    try:
+        _keep(plan, name, session.setting, number, SCENARIOS[scenario](session, plan.sizes))
+    except Unsupported as reason:
+        _keep(plan, name, session.setting, number, [Measured(scenario, None, "", str(reason))])
+    except StepFailed as reason:
+        _say(f"  {name} {session.setting} {scenario} FAILED: {reason}")
+        _keep(plan, name, session.setting, number, [Measured(scenario, None, "", f"failed: {reason}")])
+    _say(f"  [{number}] {name} {session.setting} {scenario}: {time.perf_counter() - start:.1f} s")
+
+
+def _keep(plan: Plan, peer: str, setting: str, number: int, measured: Any) -> None:
+    for one in measured:
+        plan.figures.append({"peer": peer, "setting": setting, "round": number, **asdict(one)})
+        shown = one.note if one.value is None else f"{one.value:,.2f} {one.unit} {one.note}".rstrip()
+        _say(f"  [{number}] {peer} {setting} {one.metric}: {shown}")
+    beside = plan.file.with_suffix(".part")
+    beside.write_text(json.dumps({**plan.about, "figures": plan.figures}, indent=1) + "\n")
+    beside.replace(plan.file)
+
+
+def _ceiling(client: redis.Redis, sizes: Sizes) -> Iterator[Measured]:
+    body = b'{"UUID":"%s","Name":"noop","Args":[{"Type":"int64","Value":1},{"Type":"int64","Value":1}]}' % (b"0" * 32)
+    bodies, record = [body] * min(sizes.send, 10_000), b'{"TaskUUID":"%s","State":"SUCCESS"}' % (b"0" * 32)
+    yield Measured("send", ceiling.send_one_by_one(client, bodies), "/s")
+    yield Measured("bulk", ceiling.send_in_bulk(client, [body] * sizes.bulk, 1000), "/s")
+    yield Measured("drain", ceiling.drain(client, [body] * sizes.drain, record), "/s")
+    trips = sorted(ceiling.round_trips(client, sizes.round_trips))
+    yield Measured("latency-p50", 1000 * trips[len(trips) // 2], "ms")
+
+
+def _machine(client: redis.Redis) -> dict[str, Any]:
+    info: dict[str, Any] = client.info("server")
+    return {
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "redis": info["redis_version"],
+        "command": " ".join(["python -m benchmarks.peers", *sys.argv[1:]]),
+    }
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
