@@ -63,6 +63,13 @@ class Server(app.Server):
         _check_port("clock", clock, Clock)
         settings = _settings(config, needs_url=None in (broker, backend, lock))
         super().__init__(settings, prepare(settings, clock, broker=broker, backend=backend, lock=lock))
+        used = [url for url, port in ((settings.broker, broker), (settings.result_backend, backend)) if port is None]
+        self._within_process = "memory" in map(scheme_of, used)
+
+    @property
+    def within_process(self) -> bool:
+        """Whether messages or results are kept in this process only, so that no worker in another one can serve it."""
+        return self._within_process
 
 
 def connect(config: Config, clock: Clock | None = None) -> Adapters:

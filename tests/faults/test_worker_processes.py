@@ -34,13 +34,18 @@ class WorkerProcess:
     """`vecna worker` in a process of its own; its log line by line."""
 
     target = "tests.faults.worker_app:server"
+    options: tuple[str, ...] = ()
+    awaited = "serves"
 
     def __init__(self, url: str, control: str, namespace: str, name: str, concurrency: int, **settings: Any) -> None:
         self.name = name
         variables = {"broker": url, "namespace": namespace, "lease": LEASE, "heartbeat": LEASE / 4, **settings}
         environment = {f"VECNA_{key.upper()}": str(value) for key, value in variables.items()}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "vecna", "worker", self.target, "--name", name, "--concurrency", str(concurrency)],
+            [
+                *(sys.executable, "-m", "vecna", "worker", self.target),
+                *("--name", name, "--concurrency", str(concurrency), *self.options),
+            ],
             cwd=ROOT,
             env={**os.environ, **environment, "CONTROL": control},
             stderr=subprocess.PIPE,
@@ -50,7 +55,7 @@ class WorkerProcess:
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.until_line("serves")
+        self.until_line(self.awaited)
 
     def _read(self) -> None:
         assert self.process.stderr is not None

@@ -120,6 +120,8 @@ class Config:
             left out: for ever.
         shutdown_timeout: how long a worker that was told to stop waits for its tasks before it hands them back; left
             out: as long as they take.
+        hard_timeout: how long a run without a `timeout` may take in a worker group before its process is killed; with
+            one it is that and a `lease` more.
         poll_interval: the longest that an idle worker waits before it looks into its queues without having been woken.
         publish_timeout: how long the sending of a group may take before it counts as given up.
         signing_keys: secrets of at least 16 characters, separated by commas. With them every message is signed with the
@@ -154,6 +156,7 @@ class Config:
     shutdown_timeout: float | None = attrs.field(
         default=None, converter=to_optional_seconds, validator=Seconds(optional=True, zero=True), metadata=_LIVE
     )
+    hard_timeout: float = attrs.field(default=86_400, converter=to_seconds, validator=Seconds(), metadata=_LIVE)
     poll_interval: float = attrs.field(default=5, converter=to_seconds, validator=Seconds(), metadata=_LIVE)
     publish_timeout: float = attrs.field(default=60, converter=to_seconds, validator=Seconds(), metadata=_LIVE)
     signing_keys: tuple[str, ...] = attrs.field(

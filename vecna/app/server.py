@@ -21,6 +21,7 @@ from vecna.ports.clock import Clock
 from vecna.ports.values import Adapters
 
 if TYPE_CHECKING:
+    from vecna.app.group import WorkerGroup
     from vecna.app.worker import Worker
 
 T = TypeVar("T")
@@ -129,6 +130,39 @@ class Server(Registering, ScheduleServer):
     def new_custom_queue_worker(self, name: str, concurrency: int, queue: str) -> Worker:
         """A worker that serves one queue; see `new_worker`."""
         return self.new_worker(name, concurrency, [queue])
+
+    def new_worker_group(
+        self,
+        name: str,
+        processes: int,
+        concurrency: int = 0,
+        queues: Sequence[str] | None = None,
+        *,
+        target: str,
+        log_level: str = "info",
+    ) -> WorkerGroup:
+        """Workers in processes of their own, with a supervisor in this one; `vecna worker --processes N`.
+
+        Args:
+            name: of the group; its workers are called `name.1`, `name.2` and so on.
+            processes: how many.
+            concurrency: how many tasks each of them runs at a time; 0: as in `new_worker`.
+            queues: what they serve, in turn; the default queue if left out.
+            target: `module:name`, where a child finds this server; the current directory is importable.
+            log_level: of the children, where the module does not configure logging itself.
+
+        Raises:
+            InvalidArgument: a name, number or queue that is not allowed.
+            ConfigError: what this server is wired with exists in this process only (`memory://`).
+        """
+        from vecna.app.group import WorkerGroup
+
+        return WorkerGroup(self, name, processes, concurrency, queues, target=target, log_level=log_level)
+
+    @property
+    def within_process(self) -> bool:
+        """Whether what it is wired with exists in this process only, and no worker in another one can serve it."""
+        return False
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

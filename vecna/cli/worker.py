@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
@@ -46,7 +47,12 @@ def _queues(_: click.Context, __: click.Parameter, text: str | None) -> list[str
 @click.option(
     "--concurrency",
     type=click.IntRange(min=0),
-    help="How many tasks run at a time; 0: no limit.  [default: twice the cores]",
+    help="How many tasks run at a time, in each process; 0: no limit.  [default: twice the cores, over all processes]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="Run a supervisor with this many child processes, NAME.1 and so on.  [default: one process, no supervisor]",
 )
 @click.option(
     "--log-level",
@@ -55,23 +61,48 @@ def _queues(_: click.Context, __: click.Parameter, text: str | None) -> list[str
     show_default=True,
     help="Lines of this level and above are logged, to standard error.",
 )
+@click.option("--supervised", type=int, hidden=True)  # the descriptor through which a child hears its supervisor
 def run_worker(
-    target: str, name: str | None, queues: list[str] | None, concurrency: int | None, log_level: str
+    target: str,
+    name: str | None,
+    queues: list[str] | None,
+    concurrency: int | None,
+    processes: int | None,
+    log_level: str,
+    supervised: int | None,
 ) -> None:
     """Run the tasks of the server that MODULE:SERVER names, e.g. app.tasks:server.
 
     The current directory is importable. The first SIGINT or SIGTERM stops it once its tasks are finished, the second
     hands them back to the queue and exits with 1.
+
+    With --processes a supervisor starts children again that die, keeps their leases while a task holds the interpreter,
+    and kills those of which a task passes its hard limit.
     """
+    if supervised is not None:
+        from vecna.app.group.child import leave_signals_to_the_supervisor  # what workers need loads slowly
+
+        leave_signals_to_the_supervisor()
     server = load_server(target)
     # After the import: where the user's module has configured logging, that stands.
     level = log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("vecna").setLevel(level)
+    name = name or _default_name()
+    if concurrency is None:
+        concurrency = math.ceil(2 * _cores() / (processes or 1))
     with server:
-        if concurrency is None:
-            concurrency = 2 * _cores()
         try:
-            server.new_worker(name or _default_name(), concurrency, queues=queues).launch()
+            if supervised is not None:
+                from vecna.app.group.child import run_child
+
+                run_child(server, name, concurrency, queues, supervised)
+            elif processes is not None:
+                group = server.new_worker_group(
+                    name, processes, concurrency, queues, target=target, log_level=log_level
+                )
+                group.launch()
+            else:
+                server.new_worker(name, concurrency, queues=queues).launch()
         except WorkerAborted as fault:
             raise click.ClickException(str(fault)) from None

@@ -105,6 +105,29 @@ def test_concurrency_0_means_no_limit_and_is_passed_on(run: Run) -> None:
     assert StubWorker.made[0]["concurrency"] == 0
 
 
+def test_a_group_is_made_of_the_options(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_cores", lambda: 4)
+    groups: list[tuple[Any, ...]] = []
+
+    def new_worker_group(_: Server, *args: Any, **more: Any) -> StubWorker:
+        groups.append((*args, more))
+        return StubWorker()
+
+    monkeypatch.setattr(Server, "new_worker_group", new_worker_group)
+    assert run("worker", "app.tasks:server", "--name", "n", "--processes", "3")[0] == 0
+    assert run("worker", "app.tasks:server", "--name", "n", "--processes", "1", "--concurrency", "0")[0] == 0
+
+    more = {"target": "app.tasks:server", "log_level": "info"}
+    assert groups == [("n", 3, 3, None, more), ("n", 1, 0, None, more)]  # twice the cores, over all processes
+
+
+def test_a_group_on_memory_is_refused(run: Run) -> None:
+    status, _, err = run("worker", "app.tasks:server", "--processes", "2")
+
+    assert status == 2
+    assert err.startswith("vecna: a worker group has several processes, and memory:// is inside of one: configure")
+
+
 def test_the_server_may_be_an_attribute_of_an_attribute(run: Run) -> None:
     assert run("worker", "app.tasks:box.server")[0] == 0
 
@@ -130,6 +153,7 @@ def test_the_server_may_be_an_attribute_of_an_attribute(run: Run) -> None:
         (["app.tasks:server", "--queues", "a,,b"], "a name is missing in 'a,,b': write --queues a,b"),
         (["app.tasks:server", "--concurrency", "many"], "'many' is not a valid integer"),
         (["app.tasks:server", "--concurrency", "-1"], "-1 is not in the range x>=0"),
+        (["app.tasks:server", "--processes", "0"], "0 is not in the range x>=1"),
         (["app.tasks:server", "--log-level", "loud"], "'loud' is not one of"),
         (["app.tasks:server", "--nothing"], "No such option '--nothing'"),
         ([], "Missing argument 'MODULE:SERVER'"),
@@ -215,7 +239,10 @@ def test_the_level_of_logging_can_be_chosen(run: Run) -> None:
 def test_help_and_version_are_printed(run: Run) -> None:
     status, out, _ = run("worker", "--help")
     assert status == 0
-    assert all(word in out for word in ("MODULE:SERVER", "--name", "--queues", "--concurrency", "--log-level"))
+    assert all(
+        word in out for word in ("MODULE:SERVER", "--name", "--queues", "--concurrency", "--processes", "--log-level")
+    )
+    assert "--supervised" not in out
 
     status, out, _ = run("--version")
     assert status == 0

@@ -22,6 +22,7 @@ from vecna.app.worker.pace import Pace
 from vecna.app.worker.scheduling import Scheduling, Served
 from vecna.app.worker.slots import Slots
 from vecna.app.worker.sweeper import Sweeper
+from vecna.app.worker.witness import Witness
 from vecna.domain.signature import Signature
 from vecna.domain.state import State
 
@@ -40,6 +41,7 @@ class Engine:
         handlers: the user's.
         owner: what the pre-consume handler is given.
         changed: called, from any thread, when `failure` or `drained` may have changed.
+        witness: who is told what is held; None: nobody.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Engine:
         handlers: Handlers,
         owner: object,
         changed: Callable[[], None],
+        witness: Witness | None = None,
     ) -> None:
         self._wiring = wiring
         self._name = name
@@ -67,9 +70,13 @@ class Engine:
         self._outage = Outage(name, clock, wiring.random, self._reporter.broker_lost)
         hooks = RunHooks(started=self._started, progressed=self._progressed, before=self._before, after=self._after)
         self._deliveries = Deliveries(wiring, name, hooks)
+        if witness is not None:
+            witness.watch(self._deliveries.items)
         self._loop = CoroutineLoop(self._run_coroutine, self._coroutines_ended, name)
         self._slots = Slots(concurrency, config.max_threads, self._pace, self._run_function, self._loop.start, name)
-        self._flusher = Flusher(self._deliveries, self._outage, clock, self._flushed)
+        self._flusher = Flusher(
+            self._deliveries, self._outage, clock, self._flushed, ending=witness.ended if witness else None
+        )
         self._heartbeat = Heartbeat(
             self._deliveries,
             config,
@@ -92,6 +99,7 @@ class Engine:
             may_take=self._may_take,
             listen=self._listen,
             on_closed=self._check_drained,
+            starting=witness.starting if witness else None,
         )
         self._doorbell = Doorbell(wiring.broker.waiter(), queues, config, clock, self._outage, self._intake.ring)
         self._sweeper = Sweeper(wiring, name, queues, self._outage, self._report)

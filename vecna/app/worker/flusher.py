@@ -39,15 +39,23 @@ class Flusher:
         outage: whom to tell of calls that fail.
         clock: time.
         flushed: called in the thread with the items that are over after each flush.
+        ending: called in the thread with those of each flush before it; must not wait.
     """
 
     def __init__(
-        self, deliveries: Deliveries, outage: Outage, clock: Clock, flushed: Callable[[list[Item]], None]
+        self,
+        deliveries: Deliveries,
+        outage: Outage,
+        clock: Clock,
+        flushed: Callable[[list[Item]], None],
+        *,
+        ending: Callable[[Iterable[Item]], None] | None = None,
     ) -> None:
         self._deliveries = deliveries
         self._outage = outage
         self._clock = clock
         self._flushed = flushed
+        self._ending = ending
         self._ended: deque[Item] = deque()
         self._fresh: deque[Item] = deque()  # by the time since when they wait
         self._dirty: dict[Item, None] = {}
@@ -153,6 +161,8 @@ class Flusher:
 
     def _flush(self, noted: list[Item]) -> float | None:
         """One flush; the pause before the next try if it has failed."""
+        if self._ending is not None:
+            self._ending(self._batch)
         try:
             self._finish(list(self._batch), noted)
         except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread

@@ -11,7 +11,7 @@ import attrs
 
 from vecna.app.config import Config
 from vecna.app.delivery import Deliveries
-from vecna.app.delivery_values import Batch
+from vecna.app.delivery_values import Batch, Item
 from vecna.app.worker.capacity import Capacity
 from vecna.app.worker.flusher import RECORDING, Flusher
 from vecna.app.worker.outage import Outage
@@ -69,6 +69,7 @@ class Intake:
         may_take: asked before work is taken.
         listen: called with whether new work is to be listened for.
         on_closed: called in the loop when `closed` has become true.
+        starting: called in the loop with what is about to be handed over, of one lease; must not wait.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Intake:
         may_take: Callable[[], bool],
         listen: Callable[[bool], None],
         on_closed: Callable[[], None],
+        starting: Callable[[Sequence[Item]], None] | None = None,
     ) -> None:
         self._deliveries = deliveries
         self._queues = [_Queue(name) for name in queues]
@@ -97,6 +99,7 @@ class Intake:
         self._may_take = may_take
         self._listen = listen
         self._on_closed = on_closed
+        self._starting = starting
         self._wake = threading.Event()
         self._rung = False
         self._open = True
@@ -295,6 +298,8 @@ class Intake:
             fitting, excess = self._capacity.fit(queue, runnable)
             for item in fitting:
                 item.since = now  # from here on it could run
+            if self._starting is not None:
+                self._starting(fitting)
             self._flusher.expect(fitting)
             self._slots.put(fitting)
             if excess:

@@ -13,6 +13,7 @@ from vecna.app.worker.engine import Engine
 from vecna.app.worker.handlers import ConsumeHandler, ErrorHandler, Handlers, TaskHandler
 from vecna.app.worker.scheduling import Served
 from vecna.app.worker.signals import Signals
+from vecna.app.worker.witness import Orders, Witness
 from vecna.domain.durations import to_duration
 from vecna.domain.errors import InvalidArgument, WorkerAborted
 from vecna.domain.ids import check_id
@@ -30,26 +31,34 @@ class Worker:
         concurrency: how many tasks it runs at a time; 0: any number of coroutines, up to `Config.max_threads`
             functions.
         queues: what it serves, in turn; the default queue if left out.
+        witness: who is told what it holds; for the supervisors of groups.
 
     Raises:
         InvalidArgument: a name, number or queue that is not allowed.
     """
 
-    def __init__(self, server: Served, name: str, concurrency: int = 0, queues: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        server: Served,
+        name: str,
+        concurrency: int = 0,
+        queues: Sequence[str] | None = None,
+        *,
+        witness: Witness | None = None,
+    ) -> None:
         self._server = server
         #: How states, logs and listings call it.
         self.name = check_id(name, "worker name")
-        if type(concurrency) is not int or concurrency < 0:
-            raise InvalidArgument(f"concurrency must be an int of 0 or more (0: no limit), not {concurrency!r}")
         #: How many tasks it runs at a time; 0 for no limit.
-        self.concurrency = concurrency
+        self.concurrency = checked_concurrency(concurrency)
         #: What it serves.
-        self.queues = _checked_queues(queues, server.config.default_queue)
+        self.queues = checked_queues(queues, server.config.default_queue)
+        self._witness = witness
         self._handlers = Handlers()
         self._lock = threading.Lock()
         self._quitting = threading.Lock()
         self._engine: Engine | None = None
-        self._signals: Signals | None = None
+        self._orders: Orders | None = None
         self._all_finished = True
 
     def __repr__(self) -> str:
@@ -106,13 +115,24 @@ class Worker:
             WorkerAborted: tasks were handed back unfinished, or the worker cannot go on.
         """
         with Signals(handle=not self._server.config.no_unix_signals) as signals:
-            self._signals = signals
-            try:
-                self.start()
-                self._attend(signals)
-            finally:
-                self._signals = None
-                self.quit(0)
+            self.serve(signals)
+
+    def serve(self, orders: Orders) -> None:
+        """As `launch`, on the orders of something else than signals.
+
+        Args:
+            orders: the first lets it finish what runs, the second does not.
+
+        Raises:
+            WorkerAborted: as `launch`.
+        """
+        self._orders = orders
+        try:
+            self.start()
+            self._attend(orders)
+        finally:
+            self._orders = None
+            self.quit(0)
 
     def start(self) -> None:
         """Begin to take work, in threads; returns at once, touches no signals. Harmless if it runs already."""
@@ -120,7 +140,14 @@ class Worker:
             if self._engine is not None:
                 return
             engine = Engine(
-                self._server, self.name, self.concurrency, self.queues, self._handlers, self, self._on_change
+                self._server,
+                self.name,
+                self.concurrency,
+                self.queues,
+                self._handlers,
+                self,
+                self._on_change,
+                self._witness,
             )
             self._engine = engine
             engine.start()
@@ -169,43 +196,43 @@ class Worker:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _on_change(self) -> None:
-        signals = self._signals
-        if signals is not None:
-            signals.wake()
+        orders = self._orders
+        if orders is not None:
+            orders.wake()
 
-    def _attend(self, signals: Signals) -> None:
-        """Wait, and act on signals and on what the engine reports."""
+    def _attend(self, orders: Orders) -> None:
+        """Wait, and act on orders and on what the engine reports."""
         draining = False
         impatient = threading.Event()
         while (engine := self._engine) is not None and not engine.drained.is_set():
             if engine.failure:
                 raise WorkerAborted(f"worker {self.name} stops: {engine.failure}")
-            if signals.count > 1 or impatient.is_set():
-                why = f"a second signal ({signals.latest})" if signals.count > 1 else "its shutdown_timeout"
+            if orders.count > 1 or impatient.is_set():
+                why = f"a second signal ({orders.latest})" if orders.count > 1 else "its shutdown_timeout"
                 self.quit(0)
                 if self._all_finished:
                     return
                 raise WorkerAborted(f"worker {self.name} was stopped by {why}; what had not finished was handed back")
-            if signals.count and not draining:
+            if orders.count and not draining:
                 draining = True
-                log.info(f"worker {self.name} stops on {signals.latest}: it finishes what runs", worker=self.name)
+                log.info(f"worker {self.name} stops on {orders.latest}: it finishes what runs", worker=self.name)
                 engine.drain()
                 limit = self._server.config.shutdown_timeout
                 if limit is not None:
-                    engine.call_at(self._server.clock.monotonic() + limit, _Alarm(impatient, signals))
-            signals.wait()
+                    engine.call_at(self._server.clock.monotonic() + limit, _Alarm(impatient, orders))
+            orders.wait()
 
 
 class _Alarm:
-    """Sets an event and wakes who waits for signals."""
+    """Sets an event and wakes who waits for orders."""
 
-    def __init__(self, event: threading.Event, signals: Signals) -> None:
+    def __init__(self, event: threading.Event, orders: Orders) -> None:
         self._event = event
-        self._signals = signals
+        self._orders = orders
 
     def __call__(self) -> None:
         self._event.set()
-        self._signals.wake()
+        self._orders.wake()
 
 
 def _checked(handler: Any, setter: str) -> Any:
@@ -214,7 +241,23 @@ def _checked(handler: Any, setter: str) -> Any:
     return handler
 
 
-def _checked_queues(queues: Sequence[str] | None, default: str) -> tuple[str, ...]:
+def checked_concurrency(concurrency: int) -> int:
+    """A number of tasks at a time, or 0 for no limit.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    if type(concurrency) is not int or concurrency < 0:
+        raise InvalidArgument(f"concurrency must be an int of 0 or more (0: no limit), not {concurrency!r}")
+    return concurrency
+
+
+def checked_queues(queues: Sequence[str] | None, default: str) -> tuple[str, ...]:
+    """The queues to serve, each once.
+
+    Raises:
+        InvalidArgument: none, or names that are not allowed.
+    """
     if queues is None:
         return (default,)
     if isinstance(queues, str) or not isinstance(queues, Sequence):
