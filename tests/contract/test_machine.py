@@ -212,6 +212,10 @@ class BrokerMachine(Machine):
     def cancel(self, queue, chosen, repeat):
         self.both("broker", "cancel", queue, chosen, repeat=repeat)
 
+    @rule(queue=queues, limit=st.sampled_from([1, 500]))
+    def purge(self, queue, limit):
+        self.both("broker", "purge", queue, limit)
+
     @rule(queue=queues, uuid=uuids, repeat=repeats)
     def cancel_code(self, queue, uuid, repeat):
         self.both("broker", "cancel_code", queue, f"code-{uuid}", repeat=repeat)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vecna.app.config import Config
+from vecna.app.operating import OperatingServer
 from vecna.app.registry import Registering, Registry
 from vecna.app.results import AsyncResult
 from vecna.app.schedule_handles import Schedule
-from vecna.app.schedules import ScheduleServer
 from vecna.app.sending import PrePublishHandler, Sending
 from vecna.app.twins import blocking
 from vecna.app.when import When
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Server(Registering, ScheduleServer):
+class Server(Registering, OperatingServer):
     """Registers tasks, sends them, and makes workers that run them. Opens nothing until it is first used.
 
     Args:

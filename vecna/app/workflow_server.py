@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from vecna.app.cancelling import Canceller, cancellation
@@ -247,10 +247,17 @@ class WorkflowServer(Inspecting):
 
     def _end(self, queues: Iterable[str]) -> None:
         """Record the ends of what was cancelled, so that it shows and waiters wake though no worker may be there."""
+        ender = self._ender()
+        for queue in queues:
+            ender(queue)
+
+    def _ender(self) -> Callable[[str], None]:
+        """Records the ends of what was stopped in a queue."""
         from vecna.app.delivery import Deliveries  # with what runs tasks: not for who only sends
 
         deliveries = Deliveries(self, "canceller")
-        for queue in queues:
+
+        def end(queue: str) -> None:
             # The cancel itself is done; what cannot be recorded now, a worker records.
             with contextlib.suppress(BrokerUnavailable):
                 for _ in range(_ENDED_AT_ONCE // _BATCH):
@@ -258,6 +265,8 @@ class WorkflowServer(Inspecting):
                     if not batch.items:
                         break
                     deliveries.finish(deliveries.admit(batch)[1])
+
+        return end
 
     def _named(self, tasks: Iterable[object]) -> Iterable[tuple[str, str]]:
         """Ids and, as far as known, queues of what was given to a cancel."""

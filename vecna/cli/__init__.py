@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from vecna.cli.periodic import periodic_commands
+from vecna.cli.purge import purge_queue
 from vecna.cli.queues import list_queues
 from vecna.cli.task import task_commands
 from vecna.cli.tasks import tasks_commands
@@ -22,7 +23,7 @@ def commands() -> None:
     """Run workers of the task queue vecna, and look after its queues, tasks and schedules."""
 
 
-for command in (run_worker, list_queues, tasks_commands, task_commands, periodic_commands):
+for command in (run_worker, list_queues, tasks_commands, task_commands, periodic_commands, purge_queue):
     commands.add_command(command)
 
 

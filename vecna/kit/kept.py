@@ -153,6 +153,10 @@ class Kept:
             self._go_on(Verdict.CANCELED)
         return stopped(crashes=self.crashes, forgiven=self.forgiven)
 
+    def purge(self) -> None:
+        """From where it waits to be ended, to the end of the line."""
+        self._go_on(Verdict.PURGED)
+
     def _go_on(self, verdict: Verdict | None, until: dt.datetime | None = None, now: dt.datetime | None = None) -> None:
         if verdict is None:
             self._wait_until(until, now or self.enqueued_at)

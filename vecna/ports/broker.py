@@ -10,7 +10,7 @@ from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.ports.schedules import Schedules
 from vecna.ports.staging import CodeCancelling, Staging
-from vecna.ports.values import Answer, Canceling, DeadLetter, Extension, Lease, Place, QueueCounts, Settlement
+from vecna.ports.values import Answer, Canceling, DeadLetter, Extension, Lease, Place, Purge, QueueCounts, Settlement
 
 
 class Queueing(ABC):
@@ -187,6 +187,16 @@ class Cancelling(ABC):
 
         Where it says CANCELED above, the answer is RUNNING for a message of which a lease ran out before: nobody knows
         whether who held it has begun it, and runs it still.
+        """
+
+    @abstractmethod
+    def purge(self, queue: str, limit: int = 500) -> Purge:
+        """Stop up to `limit` messages of one queue that wait, whichever they are, in one step.
+
+        Pending ones first, in the order of leasing; then delayed ones, the earliest first; then held ones. None of them
+        ever starts: each becomes ENDING with the verdict PURGED, to be leased and recorded by any worker. What is
+        leased, ENDING or dead is left alone. A repeated call stops the next ones; an adapter may stop fewer than asked
+        for, but calls that are repeated come to an end.
         """
 
 

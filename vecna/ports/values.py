@@ -186,6 +186,19 @@ class QueueCounts:
 
 
 @attrs.frozen
+class Purge:
+    """One step of a purge.
+
+    Attributes:
+        purged: how many messages it has stopped.
+        left: how many still wait; 0: none did after it.
+    """
+
+    purged: int
+    left: int
+
+
+@attrs.frozen
 class Place:
     """Where a message was found.
 

@@ -13,7 +13,7 @@ from vecna.kit import Documents, DocumentSchedules, Kept, PollingWaiter, checked
 from vecna.kit.rules import after, instant_of, microseconds
 from vecna.ports import Answer, Canceling, SettleAs, Standing
 from vecna_sqlite.database import Database, SqliteDocuments
-from vecna_sqlite.queue import IN_LINE, Queue, Step
+from vecna_sqlite.queue import IN_LINE, IN_TIME, Queue, Step
 
 T = TypeVar("T")
 _PAGE: Final = 500
@@ -138,7 +138,7 @@ class SqliteBroker(DocumentSchedules, p.Broker):
         return Kept.readable(self._page(queue, IN_LINE, limit, offset))
 
     def get_delayed_tasks(self, queue: str, *, limit: int | None = None, offset: int = 0) -> list[Signature]:
-        return Kept.readable(self._page(queue, "until IS NOT NULL ORDER BY until, place", limit, offset))
+        return Kept.readable(self._page(queue, IN_TIME, limit, offset))
 
     def get_dead_tasks(self, queue: str, *, limit: int | None = None, offset: int = 0) -> list[p.DeadLetter]:
         return [kept.dead_letter() for kept in self._page(queue, "standing = 'dead' ORDER BY place", limit, offset)]
@@ -166,6 +166,18 @@ class SqliteBroker(DocumentSchedules, p.Broker):
     def cancel(self, queue: str, uuids: Sequence[str]) -> list[Canceling]:
         with self._step() as step:
             return [_cancel(step[queue], step[queue].get(uuid)) for uuid in uuids]
+
+    def purge(self, queue: str, limit: int = 500) -> p.Purge:
+        with self._step() as step:
+            at = step[queue]
+            waiting: list[Kept] = []
+            for where in (IN_LINE, IN_TIME, "standing = 'held' ORDER BY enqueued_at, place"):
+                waiting += at.find(f"{where} LIMIT ?", max(0, limit - len(waiting)))
+            for kept in waiting:
+                kept.purge()
+                at.put(kept)
+            left = "SELECT count(*) FROM messages WHERE queue = ? AND standing IN ('pending', 'delayed', 'held')"
+            return p.Purge(len(waiting), at.sql.execute(left, (queue,)).fetchone()[0])
 
     def cancel_code(self, queue: str, code: str, cursor: str = "") -> p.CodeCancel:
         sharing = "code = ? AND code <> '' AND uuid > ? ORDER BY uuid LIMIT ?"

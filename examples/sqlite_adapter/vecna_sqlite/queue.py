@@ -16,6 +16,7 @@ _PUT: Final = (
 )
 _DAY: Final = dt.timedelta(days=1)  # no duplicate of a lease call is that late
 IN_LINE: Final = "standing = 'pending' ORDER BY priority DESC, place"
+IN_TIME: Final = "until IS NOT NULL ORDER BY until, place"
 
 
 class Queue:

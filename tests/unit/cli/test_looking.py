@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import io
 import json
 import logging
 import os
@@ -205,8 +206,7 @@ def test_an_unknown_id_is_one_line(server: Server, run: Run) -> None:
 
 
 def test_a_task_is_cancelled(server: Server, run: Run) -> None:
-    server.send_task(Signature("add", uuid="t-1"))
-    done = ended(server, Signature("add", [1, 2], queue="vecna_tasks", priority=9))
+    done = ended(server, Signature("add", [1, 2]))
     server.send_tasks([Signature("add", uuid="t-2"), Signature("add", uuid="t-3"), Signature("add", code="mine")])
 
     assert run("task", "cancel", "t-2") == (0, "t-2  cancelled: it will not start\n", "")
@@ -216,6 +216,39 @@ def test_a_task_is_cancelled(server: Server, run: Run) -> None:
     assert err == f"vecna: task {done} has finished\n"
     assert run("task", "cancel", "--code", "mine")[0] == 0
     assert server.get_pending_tasks() == []
+
+
+# -- emptying a queue -----------------------------------------------------------------------------------------------
+
+
+def test_a_queue_is_purged_when_it_was_said_so(server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.send_tasks([Signature("add", uuid="t-1"), Signature("add", delay=60)])
+
+    status, out, err = run("purge", "vecna_tasks")
+    assert (status, out) == (2, "")
+    assert err.startswith("vecna: 2 tasks wait in queue vecna_tasks: where nobody can be asked, say --yes")
+    assert len(server.get_pending_tasks()) == 1
+    assert run("purge", "vecna_tasks", "--yes") == (0, "2 tasks of queue vecna_tasks were stopped\n", "")
+    assert server.result("t-1").get_state().is_canceled
+    assert run("purge", "vecna_tasks")[:2] == (0, "0 tasks of queue vecna_tasks were stopped\n")
+    assert run("purge", "nowhere", "--yes") == (1, "", "vecna: there is no queue nowhere; known are: vecna_tasks\n")
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 1), ("", 1)])
+def test_a_purge_asks(server: Server, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, left: int) -> None:
+    server.send_task(Signature("add"))
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+
+    status, _, err = run("purge", "vecna_tasks")
+
+    assert status == (1 if left else 0)
+    assert "Stop all 1 tasks that wait in queue vecna_tasks? [y/N]" in err
+    assert len(server.get_pending_tasks()) == left
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 # -- schedules -------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from vecna.ports.values import (
     Extension,
     Lease,
     Place,
+    Purge,
     QueueCounts,
     SettleAs,
     Settlement,
@@ -226,6 +227,15 @@ class MemoryBroker(MemoryStaging, MemorySchedules, Broker):
             answers = [found.cancel(uuid) for uuid in uuids]
             found.announce()
             return answers
+
+    def purge(self, queue: str, limit: int = 500) -> Purge:
+        """See `vecna.ports.Cancelling`."""
+        check_id(queue, "queue name")
+        with self._lock:
+            found = self._store.queue(queue)
+            purge = found.purge(limit)
+            found.announce()
+            return purge
 
     def close(self) -> None:
         """Nothing is open."""

@@ -7,6 +7,7 @@ verdict) or `dead`. Everything here happens under the store's lock.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from vecna.ports.values import (
     Delivery,
     Extension,
     Lease,
+    Purge,
     SettleAs,
     Settlement,
     Standing,
@@ -331,6 +333,25 @@ class Queue:
         if held.standing is Standing.LEASED:
             held.flagged = True
             return Canceling.RUNNING
+        if held.standing is not Standing.ENDING:
+            self._stop(held, Verdict.CANCELED)
+        return stopped(crashes=held.crashes, forgiven=held.forgiven)
+
+    def purge(self, limit: int) -> Purge:
+        """Stop what waits."""
+        pending = itertools.chain.from_iterable(line.values() for line in reversed(self.pending))
+        delayed = (self.messages[uuid] for uuid in self.delayed)
+        holds = [hold for _, hold in sorted(self.holds.items(), key=lambda item: (item[1].began_at, item[0]))]
+        held_back = itertools.chain.from_iterable(hold.messages.values() for hold in holds)
+        waiting = list(itertools.islice(itertools.chain(pending, delayed, held_back), max(0, limit)))
+        for held in waiting:
+            self._stop(held, Verdict.PURGED)
+        left = sum(map(len, self.pending)) + len(self.delayed) + sum(len(hold.messages) for hold in self.holds.values())
+        return Purge(len(waiting), left)
+
+    def _stop(self, held: Held, verdict: Verdict) -> None:
+        """From where it waits to where it is ended."""
+        uuid = held.message.uuid
         if held.standing is Standing.PENDING:
             del self.pending[held.message.priority][uuid]
         elif held.standing is Standing.DELAYED:
@@ -340,9 +361,7 @@ class Queue:
             del hold.messages[uuid]
             if not hold.messages:
                 del self.holds[held.hold]
-        if held.standing is not Standing.ENDING:
-            self._to_ending(held, Verdict.CANCELED)
-        return stopped(crashes=held.crashes, forgiven=held.forgiven)
+        self._to_ending(held, verdict)
 
 
 class Queues:

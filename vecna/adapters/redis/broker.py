@@ -16,7 +16,7 @@ from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.kit.rules import check_ids, check_messages
 from vecna.ports.broker import Broker, Waiter
-from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, SettleAs, Settlement
+from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, Purge, SettleAs, Settlement
 
 #: Most bytes of records that one lease or page answers with.
 REPLY_BYTES: Final = 8 * 1024 * 1024
@@ -143,6 +143,12 @@ class RedisBroker(RedisSchedules, Broker):
             answers = self._run(scripts.CANCEL, queue, now, CHUNK_BYTES, *uuids[len(found) : len(found) + CHUNK])
             found += [_CANCELINGS[letter] for letter in answers.decode()]
         return found
+
+    def purge(self, queue: str, limit: int = 500) -> Purge:
+        """See `vecna.ports.Cancelling`."""
+        check_id(queue, "queue name")
+        now, most = wire.now_argument(self._connections.clock), max(0, min(limit, CHUNK))
+        return Purge(*self._run(scripts.PURGE, queue, now, most, CHUNK_BYTES))
 
     def close(self) -> None:
         """See `vecna.ports.Broker`. Waiters are closed by who has made them."""

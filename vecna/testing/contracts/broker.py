@@ -16,6 +16,7 @@ from vecna.testing.contracts.firing import DueLaws, FireLaws
 from vecna.testing.contracts.following import FollowUpLaws
 from vecna.testing.contracts.inspecting import InspectLaws
 from vecna.testing.contracts.leasing import LeaseLaws
+from vecna.testing.contracts.purging import PurgeLaws
 from vecna.testing.contracts.racing import RaceLaws
 from vecna.testing.contracts.schedule_racing import ScheduleRaceLaws
 from vecna.testing.contracts.schedule_relaying import RelayScheduleLaws, ScheduleWakeLaws
@@ -36,6 +37,7 @@ class BrokerContract(
     SettleLaws,
     FollowUpLaws,
     CancelLaws,
+    PurgeLaws,
     InspectLaws,
     UnstageWakeLaws,
     CodeCancelWakeLaws,

@@ -10,7 +10,18 @@ from vecna.adapters.redis.scripts import Script
 LUA = Path(vecna.adapters.redis.__file__).parent / "lua"
 ALL = [value for value in vars(scripts).values() if isinstance(value, Script)]
 #: What Redis runs on a full server only in scripts that may, and what frees memory.
-FREEING = ("settle", "extend", "cancel", "lease", "put_states", "release", "forget_states", "accept", "outbox_drop")
+FREEING = (
+    "settle",
+    "extend",
+    "cancel",
+    "lease",
+    "put_states",
+    "release",
+    "forget_states",
+    "accept",
+    "outbox_drop",
+    "purge",
+)
 
 
 @pytest.mark.parametrize("script", ALL, ids=lambda script: script.name)

@@ -27,7 +27,7 @@ local ids, records = {}, {}
 if number > newest then
     local before = stale
     token = ''
-    ids, records, stale = take(count, table.concat(levels), stale, ARGV[7] == '1', tonumber(ARGV[8]))
+    ids, records, stale = take(count, table.concat(levels), stale, ARGV[7] == '1' and 'ending' or 'all', tonumber(ARGV[8]))
     if stale ~= before then
         call('HSET', Q .. ':meta', 'stale', stale)
     end

@@ -1,10 +1,11 @@
 -- Include: taking messages off the lists.
 -- KEYS[1] the queue. ARGV: none. Needs time, bucket, place, head.
--- Returns: nothing; defines take(count, levels, stale, verdicts_only, room), which gives two lists, ids and records,
--- and what is left of `stale`. `room` is how many bytes of records may come; at least one record comes.
+-- Returns: nothing; defines take(count, levels, stale, which, room), which gives two lists, ids and records,
+-- and what is left of `stale`. `which`: 'ending' for messages with a verdict, 'pending', or 'all', those with a verdict
+-- first. `room` is how many bytes of records may come; at least one record comes.
 -- A cancelled message leaves its entry in the pending list, counted in the hash `stale` under '<priority><id>'; it is
 -- dropped here, as the first entry of its id. Entries looked at: at most `count` + 1,000.
-local function take(count, levels, stale, verdicts_only, room)
+local function take(count, levels, stale, which, room)
     local ids, records, looked = {}, {}, 0
 
     local function drop_stale(priority, found)
@@ -52,8 +53,10 @@ local function take(count, levels, stale, verdicts_only, room)
         end
     end
 
-    take_from(Q .. ':ending')
-    if not verdicts_only then
+    if which ~= 'pending' then
+        take_from(Q .. ':ending')
+    end
+    if which ~= 'ending' then
         for n = 1, #levels do
             local priority = sub(levels, n, n)
             take_from(Q .. ':p:' .. priority, priority)
