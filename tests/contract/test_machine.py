@@ -174,6 +174,12 @@ class BrokerMachine(Machine):
         self.both("broker", "extend", queue, tokens, duration, repeat=repeat)
 
     @precondition(held)
+    @rule(number=numbers, limit=st.sampled_from([1, 2, 5]), repeat=repeats)
+    def forfeit(self, number, limit, repeat):
+        held = self.pick(number)
+        self.both("broker", "forfeit", held.queue, ["7:nobody:1", held.token], max_deliveries=limit, repeat=repeat)
+
+    @precondition(held)
     @rule(
         data=st.data(),
         picks=st.lists(st.tuples(numbers, st.sampled_from(SettleAs)), min_size=1, max_size=5),

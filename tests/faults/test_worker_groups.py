@@ -83,7 +83,7 @@ def let_go(pipe: Path) -> None:
 
 
 def test_what_a_killed_child_ran_runs_elsewhere_and_the_child_is_replaced(scene):
-    group = scene.group()
+    group = scene.group(lease=1000)  # nobody waits for that to run out
     handles = scene.send("hold", 2)
     running = {worker: number for number, worker, _ in (scene.running(), scene.running())}
     assert set(running) == {"g.1", "g.2"}
@@ -160,11 +160,12 @@ def test_a_task_that_holds_the_interpreter_for_longer_than_its_lease_keeps_it(sc
 
 
 def test_a_run_over_its_hard_limit_costs_its_process_and_counts_as_a_crash(scene, pipe):
-    group = scene.group(concurrency=2, hard_timeout=1)
+    group = scene.group(GroupOfOne, hard_timeout=1)
     stuck = scene.server.send_task(Signature("clutch", [str(pipe)]))
     assert scene.running()[2] == 1
 
     group.until_line("over its hard limit is clutch")
+    group.until_line("worker g.1 has died")  # it might read with its last breath
     let_go(pipe)
     _, worker, delivery = scene.running()
 

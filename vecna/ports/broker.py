@@ -83,6 +83,16 @@ class Queueing(ABC):
         """
 
     @abstractmethod
+    def forfeit(self, queue: str, tokens: Sequence[str], *, max_deliveries: int) -> None:
+        """End leases at once, as if they had run out: their holder is known to be dead.
+
+        Their messages go to the head of their priority, each with one more crash, whatever an outage would have
+        spared; one with `max_deliveries` crashes or more gets the verdict DEAD. A token that is not the live one is
+        left alone, so that a repeated call changes nothing. Of very large leases some messages may come back with the
+        next lease call.
+        """
+
+    @abstractmethod
     def settle(self, queue: str, settlements: Sequence[Settlement]) -> list[Answer]:
         """End leases on messages, each as its settlement says, only while its token is the live one.
 

@@ -79,6 +79,15 @@ class SqliteBroker(DocumentSchedules, p.Broker):
                 extensions.append(p.Extension(token, alive, tuple(canceled)))
         return extensions
 
+    def forfeit(self, queue: str, tokens: Sequence[str], *, max_deliveries: int) -> None:
+        over = "UPDATE leases SET deadline = min(deadline, ?), spared = 0 WHERE queue = ? AND token = ?"
+        with self._step() as step:
+            at = step[queue]
+            at.touch()
+            for token in filter(str.isascii, tokens):
+                at.sql.execute(over, (microseconds(at.now), queue, token))
+            at.end_leases(max_deliveries)
+
     def settle(self, queue: str, settlements: Sequence[p.Settlement]) -> list[Answer]:
         answers, back = [], []
         with self._step() as step:

@@ -49,6 +49,17 @@ def test_extend(driven, losing):
     assert [item.alive for item in driven.broker.extend("q", [lease.token], LEASE)] == [True]
 
 
+def test_forfeit(driven, losing):
+    driven.send("a")
+    lease = driven.lease()
+    driven.broker.forfeit("q", ["1:nobody:1"], max_deliveries=5)
+    losing(scripts.FORFEIT)
+
+    driven.broker.forfeit("q", [lease.token], max_deliveries=5)
+    assert driven.broker.counts("q") == QueueCounts(pending=1)
+    assert driven.lease().deliveries[0].crashes == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "counts"),
     [

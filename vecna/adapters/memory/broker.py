@@ -109,6 +109,15 @@ class MemoryBroker(MemoryStaging, MemorySchedules, Broker):
             found.touch(now)
             return [found.extend(token, duration, now) for token in tokens]
 
+    def forfeit(self, queue: str, tokens: Sequence[str], *, max_deliveries: int) -> None:
+        """See `vecna.ports.Queueing`."""
+        check_id(queue, "queue name")
+        with self._lock:
+            found, now = self._store.queue(queue), self._clock.now()
+            found.touch(now)
+            found.forfeit(tokens, now, max_deliveries)
+            found.announce()
+
     def settle(self, queue: str, settlements: Sequence[Settlement]) -> list[Answer]:
         """See `vecna.ports.Queueing`."""
         check_id(queue, "queue name")

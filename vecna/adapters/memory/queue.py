@@ -271,6 +271,13 @@ class Queue:
         self.deadlines.put(token, max(self.deadlines[token], after(now, duration)), lease.number)
         return Extension(token, True, tuple([uuid for uuid, held in lease.messages.items() if held.flagged]))
 
+    def forfeit(self, tokens: Sequence[str], now: dt.datetime, max_deliveries: int) -> None:
+        """End leases whose holder is dead, and all that have run out."""
+        for lease in [self.leases[token] for token in tokens if token in self.leases]:
+            lease.spared = False
+            self.deadlines.put(lease.token, min(self.deadlines[lease.token], now), lease.number)
+        self._end_leases(now, max_deliveries)
+
     # -- settling ----------------------------------------------------------------------------------------------------
 
     def check(self, settlement: Settlement) -> Answer:

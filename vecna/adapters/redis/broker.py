@@ -101,6 +101,14 @@ class RedisBroker(RedisSchedules, Broker):
                 extensions.append(Extension(token, alive, tuple([uuid.decode() for uuid in answer]) if alive else ()))
         return extensions
 
+    def forfeit(self, queue: str, tokens: Sequence[str], *, max_deliveries: int) -> None:
+        """See `vecna.ports.Queueing`."""
+        check_id(queue, "queue name")
+        now = wire.now_argument(self._connections.clock)
+        for start in range(0, len(tokens), CHUNK):
+            chunk = tokens[start : start + CHUNK]
+            self._run(scripts.FORFEIT, queue, now, max_deliveries, *map(wire.token, chunk), patience=IMPATIENT)
+
     def settle(self, queue: str, settlements: Sequence[Settlement]) -> list[Answer]:
         """See `vecna.ports.Queueing`."""
         check_id(queue, "queue name")

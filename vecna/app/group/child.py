@@ -84,6 +84,10 @@ class Line:
         self._due.set()
         with self._lock, contextlib.suppress(OSError):
             self._end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        with self._lock:
+            self._end.close()
 
     def wake(self) -> None:
         """End a `wait`, or the next one."""

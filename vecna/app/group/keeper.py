@@ -9,21 +9,32 @@ from __future__ import annotations
 import datetime as dt
 import math
 import threading
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
 
 import attrs
 
 from vecna import log
 from vecna.app.delivery_values import Wiring
-from vecna.app.group.process import ChildProcess
 from vecna.app.group.reports import Alive, Ended, Held, Report
 from vecna.app.group.reports import Run as ReportedRun
 from vecna.app.worker.outage import Outage
 from vecna.domain.errors import BrokerUnavailable
 from vecna.ports.values import SettleAs, Settlement
 
-_SOURCE: Final = "heartbeat"
+_BEATING: Final = "heartbeat"
+_HANDING_OVER: Final = "handing over what a dead process held"
+
+
+class Kept(Protocol):
+    """A child whose leases are kept."""
+
+    @property
+    def name(self) -> str:
+        """Of the worker that it is."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 @attrs.define
@@ -53,7 +64,7 @@ class _Books:
 
 @attrs.frozen
 class _Estate:
-    """What a dead child held under one lease: these go back uncounted."""
+    """What a dead child held under one lease: these go back uncounted, then the rest as after a crash."""
 
     queue: str
     token: str
@@ -75,15 +86,16 @@ class Keeper:
         self._config = wiring.config
         self._outage = Outage(group, wiring.clock, wiring.random, lambda _: None)
         self._lock = threading.Lock()
-        self._books: dict[ChildProcess, _Books] = {}
+        self._books: dict[Kept, _Books] = {}
         self._estates: list[_Estate] = []
+        self._beat_at = wiring.clock.monotonic() + wiring.config.heartbeat
         self._wake = threading.Event()
         self._stopping = False
         self._outage.wakes(self._wake)
 
     # -- what children report ----------------------------------------------------------------------------------------
 
-    def heard(self, child: ChildProcess, report: Report) -> None:
+    def heard(self, child: Kept, report: Report) -> None:
         """Take note of what a child holds."""
         now = self._clock.monotonic()
         with self._lock:
@@ -105,7 +117,7 @@ class Keeper:
                         books.silent = False
                         log.info(f"worker {child.name} is heard again", worker=child.name)
 
-    def buried(self, child: ChildProcess, blamed: bool) -> None:
+    def buried(self, child: Kept, blamed: bool) -> None:
         """Hand over what a dead child held.
 
         Args:
@@ -136,24 +148,30 @@ class Keeper:
 
     def loop(self) -> None:
         """What its thread runs."""
-        beat_at = self._clock.monotonic() + self._config.heartbeat
-        while True:
-            self._clock.wait(self._wake, beat_at - self._clock.monotonic())
-            self._wake.clear()
-            last = self._stopping
-            now = self._clock.monotonic()
-            self._judge(now)
-            pause = self._config.heartbeat
-            try:
-                self._hand_over()
-                if now >= beat_at or self._outage.is_failing(_SOURCE):
-                    self._beat()
-                    beat_at = now + pause
-                self._outage.ok(_SOURCE)
-            except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
-                beat_at = now + min(self._outage.failed(_SOURCE, exc), pause)
-            if last:
-                return
+        while not self._stopping:
+            self._clock.wait(self._wake, self.step() - self._clock.monotonic())
+        self.step()
+
+    def step(self) -> float:
+        """Do what is to be done now; when, by the monotonic clock, there will be more."""
+        self._wake.clear()  # what sets it from here on ends the next wait
+        now = self._clock.monotonic()
+        self._judge(now)
+        if now >= self._beat_at or self._outage.is_failing(_BEATING):
+            self._beat_at = now + self._try(_BEATING, self._beat)
+        if not self._estates:
+            return self._beat_at
+        pause = self._try(_HANDING_OVER, self._hand_over)
+        return min(self._beat_at, now + pause) if self._estates else self._beat_at
+
+    def _try(self, source: str, act: Callable[[], None]) -> float:
+        """Do something at the broker; seconds until the next time."""
+        try:
+            act()
+        except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
+            return min(self._outage.failed(source, exc), self._config.heartbeat)
+        self._outage.ok(source)
+        return self._config.heartbeat
 
     def _beat(self) -> None:
         """Extend all leases. A queue out of reach keeps no other's from it."""
@@ -178,19 +196,27 @@ class Keeper:
             raise missed[0]
 
     def _hand_over(self) -> None:
+        """Give back what dead children held; what cannot be is tried again as long as it is theirs."""
         with self._lock:
             estates, self._estates = self._estates, []
-        while estates:
-            estate = estates[-1]
-            try:
-                if estate.blameless and self._clock.monotonic() < estate.until:
-                    settlements = [Settlement(uuid, estate.token, SettleAs.RETURN) for uuid in estate.blameless]
-                    self._wiring.broker.settle(estate.queue, settlements)
-            except BrokerUnavailable:
-                with self._lock:
-                    self._estates += estates
-                raise
-            estates.pop()
+        missed: BrokerUnavailable | None = None
+        for estate in estates:
+            if self._clock.monotonic() < estate.until:
+                try:
+                    self._give_back(estate)
+                except BrokerUnavailable as exc:
+                    missed = exc
+                    with self._lock:
+                        self._estates.append(estate)
+        if missed is not None:
+            raise missed
+
+    def _give_back(self, estate: _Estate) -> None:
+        broker = self._wiring.broker
+        if estate.blameless:
+            returned = [Settlement(uuid, estate.token, SettleAs.RETURN) for uuid in estate.blameless]
+            broker.settle(estate.queue, returned)
+        broker.forfeit(estate.queue, [estate.token], max_deliveries=self._config.max_deliveries)
 
     # -- hard limits -------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from vecna.testing.contracts.expiring import ExpiryLaws, OutageLaws
 from vecna.testing.contracts.extending import ExtendLaws
 from vecna.testing.contracts.firing import DueLaws, FireLaws
 from vecna.testing.contracts.following import FollowUpLaws
+from vecna.testing.contracts.forfeiting import ForfeitLaws, ForfeitWakeLaws
 from vecna.testing.contracts.inspecting import InspectLaws
 from vecna.testing.contracts.leasing import LeaseLaws
 from vecna.testing.contracts.purging import PurgeLaws
@@ -34,6 +35,7 @@ class BrokerContract(
     ExpiryLaws,
     OutageLaws,
     ExtendLaws,
+    ForfeitLaws,
     SettleLaws,
     FollowUpLaws,
     CancelLaws,
@@ -41,6 +43,7 @@ class BrokerContract(
     InspectLaws,
     UnstageWakeLaws,
     CodeCancelWakeLaws,
+    ForfeitWakeLaws,
     ScheduleWakeLaws,
     RaceLaws,
     StageLaws,

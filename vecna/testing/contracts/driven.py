@@ -113,6 +113,10 @@ class DrivenQueue:
         """Extend leases."""
         return self.broker.extend(self.name, tokens, duration)
 
+    def forfeit(self, *tokens: str, max_deliveries: int = 5) -> None:
+        """End leases of a dead holder."""
+        self.broker.forfeit(self.name, tokens, max_deliveries=max_deliveries)
+
     def cancel(self, *uuids: str) -> list[Canceling]:
         """Cancel messages."""
         return self.broker.cancel(self.name, uuids)

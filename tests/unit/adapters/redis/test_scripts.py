@@ -13,6 +13,7 @@ ALL = [value for value in vars(scripts).values() if isinstance(value, Script)]
 FREEING = (
     "settle",
     "extend",
+    "forfeit",
     "cancel",
     "lease",
     "put_states",

@@ -1,0 +1,176 @@
+"""Leases of children that cannot speak, on memory and a virtual clock."""
+
+import datetime as dt
+
+import pytest
+
+from tests.unit.app.doubles import logged
+from tests.unit.app.worker.wiring import TestWiring
+from vecna.app.group.keeper import Keeper
+from vecna.app.group.reports import Alive, Ended, Held, Run
+from vecna.domain.signature import Signature
+from vecna.ports.values import Standing
+
+QUEUE = "vecna_tasks"
+LEASE, BEAT, HARD = 30.0, 10.0, 100.0
+
+
+class Child:
+    """What the keeper knows of a process."""
+
+    def __init__(self, name="g.1"):
+        self.name, self.killed = name, False
+
+    def kill(self):
+        self.killed = True
+
+
+class Scene:
+    """A keeper, a child, and the queue that it has leased from."""
+
+    def __init__(self, lines):
+        self.lines = lines
+        self.wiring = TestWiring.make(lease=LEASE, heartbeat=BEAT)
+        self.keeper = Keeper(self.wiring, "g")
+        self.child = Child()
+        self.broker = self.wiring.broker
+
+    def hold(self, *names, **limits):
+        """Have the child lease tasks of these names, and say so; gives the lease."""
+        self.wiring.send(*[Signature(name, uuid=name) for name in names])
+        lease = self.lease("child")
+        self.keeper.heard(self.child, Held(QUEUE, lease.token, self.runs(names, limits)))
+        return lease
+
+    def runs(self, names, limits):
+        return [Run(name, name, limits.get(name, HARD)) for name in names]
+
+    def alive(self, lease=None, **left):
+        """Have the child say that it is alive."""
+        holds = [Held(QUEUE, lease.token, [Run(name, name, limit) for name, limit in left.items()])] if lease else []
+        self.keeper.heard(self.child, Alive(holds))
+
+    def lease(self, worker="other", count=100):
+        call = self.wiring.clock.monotonic() * 1000 + len(self.broker.calls)
+        duration = dt.timedelta(seconds=LEASE)
+        return self.broker.lease(QUEUE, count, worker=worker, call=int(call), duration=duration, max_deliveries=5)
+
+    def pass_time(self, seconds):
+        """Beat by beat."""
+        until = self.wiring.clock.monotonic() + seconds
+        while (now := self.wiring.clock.monotonic()) < until:
+            following = self.keeper.step()
+            assert following > now
+            self.wiring.clock.advance(min(following, until) - now)
+        self.keeper.step()
+
+
+@pytest.fixture
+def scene():
+    with logged() as lines:
+        yield Scene(lines)
+
+
+def crashes(lease):
+    return {item.uuid: item.crashes for item in lease.deliveries}
+
+
+def test_the_leases_of_a_child_that_says_nothing_are_kept_and_that_is_said_once(scene):
+    lease = scene.hold("a")
+    scene.pass_time(3 * LEASE)
+
+    assert scene.lease().deliveries == ()
+    (line,) = scene.lines.of("warning")
+    assert line.startswith("worker g.1 was not heard for ")
+    scene.alive(lease, a=HARD)
+    assert scene.lines.of("info") == ["worker g.1 is heard again"]
+
+
+def test_what_a_dead_child_held_is_there_at_once_and_counted(scene):
+    scene.hold("a", "b")
+    scene.keeper.buried(scene.child, True)
+    scene.keeper.step()
+
+    assert crashes(scene.lease()) == {"a": 1, "b": 1}
+
+
+def test_what_a_child_held_that_was_stopped_is_there_at_once_and_not_counted(scene):
+    scene.hold("a", "b")
+    scene.keeper.buried(scene.child, False)
+    scene.keeper.step()
+
+    assert crashes(scene.lease()) == {"a": 0, "b": 0}
+
+
+def test_a_silent_child_is_killed_for_the_run_over_its_limit_and_that_alone_is_counted(scene):
+    scene.hold("a", "b", b=2 * LEASE)
+    scene.pass_time(2 * LEASE - 1)
+    assert not scene.child.killed
+    scene.pass_time(BEAT)
+    assert scene.child.killed
+    (line,) = scene.lines.of("error")
+    assert "over its hard limit is b b;" in line
+    scene.keeper.buried(scene.child, True)
+    scene.keeper.step()
+
+    assert crashes(scene.lease()) == {"a": 0, "b": 1}
+
+
+def test_a_child_that_speaks_says_itself_what_is_over_its_limit(scene):
+    lease = scene.hold("a", a=5)
+    scene.alive(lease, a=1)
+    scene.pass_time(BEAT)
+    assert not scene.child.killed  # it will say so, or has ended it
+    scene.alive(lease, a=-4)
+    scene.keeper.step()
+
+    assert scene.child.killed
+
+
+@pytest.mark.parametrize("report", [Ended(["a"]), Alive([])])
+def test_what_has_ended_has_no_limit_any_more(scene, report):
+    scene.hold("a", a=5)
+    scene.keeper.heard(scene.child, report)
+    scene.pass_time(4 * BEAT)
+
+    assert not scene.child.killed
+
+
+def test_what_is_not_held_any_more_is_not_kept(scene):
+    scene.hold("a")
+    scene.alive()
+    scene.pass_time(LEASE + 1)
+    scene.lease()
+    scene.pass_time(LEASE + 1)
+
+    assert scene.broker.calls.count("extend") == 0
+
+
+def test_a_lease_that_was_lost_is_forgotten(scene):
+    lease = scene.hold("a")
+    scene.broker.forfeit(QUEUE, [lease.token], max_deliveries=5)
+    scene.pass_time(3 * BEAT)
+
+    assert scene.broker.calls.count("extend") == 1
+
+
+def test_what_could_not_be_handed_over_is_as_soon_as_the_broker_is_back(scene):
+    scene.hold("a", "b")
+    scene.broker.down = True
+    scene.keeper.buried(scene.child, False)
+    scene.keeper.step()
+    scene.broker.down = False
+    scene.pass_time(BEAT)
+
+    assert crashes(scene.lease()) == {"a": 0, "b": 0}
+
+
+def test_what_another_holds_by_then_is_left_alone(scene):
+    lease = scene.hold("a")
+    scene.broker.forfeit(QUEUE, [lease.token], max_deliveries=5)
+    again = scene.lease()
+    scene.keeper.buried(scene.child, False)
+    scene.keeper.step()
+
+    assert crashes(again) == {"a": 1}
+    assert scene.broker.locate(["a"])[0].standing is Standing.LEASED
