@@ -218,7 +218,7 @@ class ScheduleServer(WorkflowServer):
             return self._book.put(draft, began[0])
 
         signatures = (link,) if isinstance(link, Signature) else tuple(link.signatures())
-        record = self._sending.insist(attempt, signatures, here.adapters.clock, here.closing)
+        record = self._sending.insisting.insist(attempt, signatures, here.adapters.clock, here.closing)
         return Schedule(self._book, record)
 
     @property

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Final
 
 import attrs
 
 from vecna import log
 from vecna.app import tracing
 from vecna.app.config import Config
+from vecna.app.insisting import Insisting
+from vecna.app.lanes import Lanes
 from vecna.app.launchers import RESERVED
 from vecna.app.registry import Registry
 from vecna.app.signing import message_of
-from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature
+from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.domain.signing import bare
@@ -26,12 +29,9 @@ from vecna.ports.broker import Broker
 from vecna.ports.clock import Clock
 
 AnySignature = Signature[Any]
-T = TypeVar("T")
 PrePublishHandler = Callable[[AnySignature], AnySignature | None]
-_FIRST_BACKOFF: Final = 0.05
-_LAST_BACKOFF: Final = 2.0
-#: With a clock that stands still.
-_TRIES_AT_ONCE: Final = 3
+#: So many are prepared on an event loop in one go.
+_AT_ONCE: Final = 100
 #: So many names are remembered as warned of.
 _MOST_WARNINGS: Final = 1000
 _BY_WORKFLOWS: Final = ("group_uuid", "group_task_count", "chord_callback", "spec", "position")
@@ -52,6 +52,51 @@ class Sent:
     is_new: bool
 
 
+@attrs.frozen
+class _Batch:
+    """What one call sends, checked and encoded. All but `consult` is computation.
+
+    Attributes:
+        signatures: as they are sent.
+        messages: theirs.
+        later: records of their callbacks.
+        old: ids that left this process before, and so may have ended.
+    """
+
+    signatures: Sequence[AnySignature]
+    messages: Sequence[Message]
+    later: Sequence[TaskState]
+    old: Sequence[str]
+
+    @property
+    def asks(self) -> bool:
+        """Whether the backend is to be consulted first: seldom."""
+        return bool(self.later or self.old)
+
+    def consult(self, backend: Backend) -> Collection[str]:
+        """Have the callbacks known, and find out which of the old ones have ended."""
+        if self.later:
+            backend.put_states(self.later)
+        if not self.old:
+            return ()
+        # The broker forgets a task when it has ended; that it has is for the backend to say.
+        states = backend.get_states(self.old)
+        return {state.task_uuid for state in states if state is not None and state.is_completed}
+
+    def left(self, ended: Collection[str]) -> Sequence[Message]:
+        """What is to be enqueued."""
+        return [message for message in self.messages if message.uuid not in ended] if ended else self.messages
+
+    def answers(self, ended: Collection[str], accepted: Iterable[bool]) -> list[bool]:
+        """For each message whether it is new, from what the broker has answered to what was left."""
+        answers = iter(accepted)
+        return [message.uuid not in ended and next(answers) for message in self.messages]
+
+    def sent(self, new: Sequence[bool]) -> list[Sent]:
+        """What the caller gets."""
+        return [Sent(*each) for each in zip(self.signatures, self.messages, new, strict=True)]
+
+
 class Sending:
     """Prepares signatures and hands them to the broker.
 
@@ -64,7 +109,7 @@ class Sending:
     def __init__(self, config: Config, registry: Registry, random: random.Random) -> None:
         self._config = config
         self._registry = registry
-        self._random = random
+        self.insisting = Insisting(lambda: config.send_timeout, random)
         self._lock = threading.Lock()
         self._unknown: set[str] = set()
         self.pre_publish_handler: PrePublishHandler | None = None
@@ -88,18 +133,44 @@ class Sending:
         for signature in signatures:
             check(signature)
         with tracing.send_span(signatures) as traced:
-            prepared = [share_code(each, each.code) for each in self.prepared(signatures, traced=traced)]
-            messages = [self.message(signature) for signature in prepared]
-            later = waiting_callbacks(prepared, clock)
-            old = self.old(signatures)
+            batch = self._batch(signatures, clock, traced=traced)
 
             def attempt() -> list[bool]:
-                if later:
-                    backend.put_states(later)
-                return self._attempt(messages, old, broker, backend)
+                if not batch.asks:
+                    return broker.enqueue(batch.messages)
+                ended = batch.consult(backend)
+                return batch.answers(ended, broker.enqueue(batch.left(ended)))
 
-            new = self.insist(attempt, signatures, clock, stop)
-        return [Sent(*each) for each in zip(prepared, messages, new, strict=True)]
+            new = self.insisting.insist(attempt, signatures, clock, stop)
+        return batch.sent(new)
+
+    async def send_async(
+        self, signatures: Sequence[AnySignature], backend: Backend, clock: Clock, stop: threading.Event, lanes: Lanes
+    ) -> list[Sent]:
+        """As `send`, on an event loop, with a real clock; the broker is reached through `lanes`."""
+        for signature in signatures:
+            check(signature)
+        with tracing.send_span(signatures) as traced:
+            if self.pre_publish_handler is None and len(signatures) <= _AT_ONCE:
+                batch = self._batch(signatures, clock, traced=traced)
+            else:  # what a handler does may block, and to encode many takes its time
+                batch = await lanes.aside(functools.partial(self._batch, signatures, clock, traced=traced))
+
+            def attempt() -> Awaitable[list[bool]]:
+                return self._attempt_async(batch, backend, lanes) if batch.asks else lanes.enqueue(batch.messages)
+
+            new = await self.insisting.insist_async(attempt, signatures, clock, stop)
+        return batch.sent(new)
+
+    @staticmethod
+    async def _attempt_async(batch: _Batch, backend: Backend, lanes: Lanes) -> list[bool]:
+        ended = await lanes.aside(lambda: batch.consult(backend))
+        return batch.answers(ended, await lanes.enqueue(batch.left(ended)))
+
+    def _batch(self, signatures: Sequence[AnySignature], clock: Clock, *, traced: bool) -> _Batch:
+        prepared = [share_code(each, each.code) for each in self.prepared(signatures, traced=traced)]
+        messages = [self.message(signature) for signature in prepared]
+        return _Batch(prepared, messages, waiting_callbacks(prepared, clock), self.old(signatures))
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
@@ -109,6 +180,7 @@ class Sending:
     def forked(self) -> None:
         """Begin anew in a child process: another thread of the parent may hold the lock for ever."""
         self._lock = threading.Lock()
+        self.insisting.forked()
 
     # -- preparing -------------------------------------------------------------------------------------------------
 
@@ -194,53 +266,6 @@ class Sending:
             for signature in signatures:
                 signature.sent()
         return old
-
-    @staticmethod
-    def _attempt(messages: Sequence[Message], old: Sequence[str], broker: Broker, backend: Backend) -> list[bool]:
-        ended: set[str] = set()
-        if old:
-            # The broker forgets a task when it has ended; that it has is for the backend to say.
-            states = backend.get_states(old)
-            ended = {state.task_uuid for state in states if state is not None and state.is_completed}
-        accepted = iter(broker.enqueue([message for message in messages if message.uuid not in ended]))
-        return [message.uuid not in ended and next(accepted) for message in messages]
-
-    def insist(
-        self, attempt: Callable[[], T], signatures: Sequence[AnySignature], clock: Clock, stop: threading.Event
-    ) -> T:
-        """Try until it works or the time is over. A repeated attempt has no second effect.
-
-        With a virtual clock, which nobody moves meanwhile, it tries some times at once.
-
-        Raises:
-            BrokerUnavailable: it did not work within `Config.send_timeout`.
-        """
-        deadline = clock.monotonic() + self._config.send_timeout
-        pause = _FIRST_BACKOFF
-        lost = False
-        at_once = _TRIES_AT_ONCE if clock.virtual else 0
-        while True:
-            try:
-                return attempt()
-            except BrokerUnavailable as exc:
-                left = deadline - clock.monotonic()
-                at_once -= 1
-                if left <= 0 or at_once == 0 or stop.is_set():
-                    raise self._given_up(exc, signatures) from exc
-                if clock.virtual:
-                    continue
-                if not lost:
-                    lost = True
-                    log.warning(f"the broker cannot be reached, sending is tried again for {left:.0f} s: {exc}")
-                clock.wait(stop, min(pause * (0.5 + self._random.random()), left))
-                pause = min(pause * 2, _LAST_BACKOFF)
-
-    def _given_up(self, exc: BrokerUnavailable, signatures: Sequence[AnySignature]) -> BrokerUnavailable:
-        return BrokerUnavailable(
-            f"{len(signatures)} task(s) could not be sent within {self._config.send_timeout:g} s, or the answer got "
-            f"lost: {exc}. Send the same signatures (.signatures of this error) again: none will run twice",
-            signatures,
-        )
 
 
 def waiting_callbacks(signatures: Iterable[AnySignature], clock: Clock) -> list[TaskState]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vecna.app.config import Config
@@ -10,7 +10,7 @@ from vecna.app.operating import OperatingServer
 from vecna.app.registry import Registering, Registry
 from vecna.app.results import AsyncResult
 from vecna.app.schedule_handles import Schedule
-from vecna.app.sending import PrePublishHandler, Sending
+from vecna.app.sending import PrePublishHandler, Sending, Sent
 from vecna.app.twins import blocking
 from vecna.app.when import When
 from vecna.app.workflow_sending import WorkflowSending
@@ -77,15 +77,20 @@ class Server(Registering, OperatingServer):
             BrokerUnavailable: the store could not be reached within `Config.send_timeout`. Its `.signatures` may have
                 been accepted; sent again unchanged, none runs twice.
         """
-        return self._send_all(signatures)
+        batch = _batch_of(signatures)
+        return self._send(batch) if batch else []
 
     async def send_task_async(self, signature: Signature[T]) -> AsyncResult[T]:
-        """As `send_task`, without blocking the event loop."""
-        return (await self.pool.run(lambda: self._send([signature])))[0]
+        """As `send_task`, without blocking the event loop. What is sent at the same time shares its round trips.
+
+        An await that is cancelled may or may not have sent it; to send the same signature again is harmless.
+        """
+        return (await self._send_async([signature]))[0]
 
     async def send_tasks_async(self, signatures: Iterable[Signature[T]]) -> list[AsyncResult[T]]:
-        """As `send_tasks`, without blocking the event loop."""
-        return await self.pool.run(lambda: self._send_all(signatures))
+        """As `send_tasks`, without blocking the event loop; if the await is cancelled, as for `send_task_async`."""
+        batch = _batch_of(signatures)
+        return await self._send_async(batch) if batch else []
 
     def set_pre_publish_handler(self, handler: PrePublishHandler | None) -> None:
         """Have a function see each signature before it is sent, in the sending process.
@@ -174,16 +179,27 @@ class Server(Registering, OperatingServer):
         here = self._here()
         ports = here.adapters
         sent = self._sending.send(signatures, ports.broker, ports.backend, ports.clock, here.closing)
+        return self._handles(sent)
+
+    async def _send_async(self, signatures: Sequence[Signature[T]]) -> list[AsyncResult[T]]:
+        here = self._here()
+        ports = here.adapters
+        if ports.clock.virtual:  # one step after the other, in the order of their begin
+            return await here.pool.run(lambda: self._send(signatures))
+        sent = await self._sending.send_async(signatures, ports.backend, ports.clock, here.closing, here.lanes)
+        return self._handles(sent)
+
+    def _handles(self, sent: Iterable[Sent]) -> list[AsyncResult[Any]]:
         return [
             AsyncResult(self, each.message.uuid, each.signature, is_new=each.is_new, queue=each.message.queue)
             for each in sent
         ]
 
-    def _send_all(self, signatures: Iterable[Signature[T]]) -> list[AsyncResult[T]]:
-        if isinstance(signatures, Signature) or not isinstance(signatures, Iterable):
-            raise InvalidSignature(f"send_tasks takes a list of signatures, not a {type(signatures).__name__}")
-        batch = list(signatures)
-        return self._send(batch) if batch else []
+
+def _batch_of(signatures: Iterable[Signature[T]]) -> list[Signature[T]]:
+    if isinstance(signatures, Signature) or not isinstance(signatures, Iterable):
+        raise InvalidSignature(f"send_tasks takes a list of signatures, not a {type(signatures).__name__}")
+    return list(signatures)
 
 
 class _TaskSender:
@@ -195,8 +211,8 @@ class _TaskSender:
     def send_task(self, signature: Signature[T]) -> AsyncResult[T]:
         return self._server._send([signature])[0]  # noqa: SLF001  # a part of the server
 
-    async def send_task_async(self, signature: Signature[T]) -> AsyncResult[T]:
-        return await self._server.send_task_async(signature)
+    def send_task_async(self, signature: Signature[T]) -> Coroutine[Any, Any, AsyncResult[T]]:
+        return self._server.send_task_async(signature)
 
     def store_schedule(self, when: When, signature: Signature[Any]) -> Schedule:
         return self._server._send_periodic("task", when, signature)  # noqa: SLF001  # a part of the server

@@ -33,6 +33,7 @@ class RunSpan:
 
 
 _SILENT = RunSpan()
+_NOT_RECORDED = contextlib.nullcontext(False)
 
 
 def _tracer() -> Tracer | None:
@@ -63,13 +64,14 @@ def inject(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**headers, **carrier}
 
 
-@contextlib.contextmanager
-def send_span(signatures: Sequence[Signature[Any]]) -> Iterator[bool]:
+def send_span(signatures: Sequence[Signature[Any]]) -> contextlib.AbstractContextManager[bool]:
     """The span of one call of send, current inside; true if it is recorded, so that its context should travel."""
     tracer = _tracer()
-    if tracer is None:
-        yield False
-        return
+    return _NOT_RECORDED if tracer is None else _send_span(tracer, signatures)
+
+
+@contextlib.contextmanager
+def _send_span(tracer: Tracer, signatures: Sequence[Signature[Any]]) -> Iterator[bool]:
     from opentelemetry.trace import SpanKind
 
     only = signatures[0] if len(signatures) == 1 else None

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from vecna.app.config import Config
+from vecna.app.lanes import Lanes
 from vecna.app.lookup import Lookup
 from vecna.app.twins import Pool, Twinned, blocking
 from vecna.app.waiting import WaitingRoom
@@ -28,6 +29,7 @@ class Opened:
         self.adapters = adapters
         self.lookup = Lookup(adapters.backend, adapters.broker)
         self.pool = Pool() if threads is None else Pool(threads)
+        self.lanes = Lanes(adapters.broker, self.pool)
         self.waiting_room = WaitingRoom(self.lookup, adapters.clock, lambda: config.send_timeout)
         self.closing = threading.Event()
 

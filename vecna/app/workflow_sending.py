@@ -105,7 +105,7 @@ class WorkflowSending:
                 open_messages = [message for message in messages if message.uuid not in ended]
                 return self._attempt(complete, open_messages, later, ports, concurrency)
 
-            new = self._sending.insist(attempt, signatures, ports.clock, stop)
+            new = self._sending.insisting.insist(attempt, signatures, ports.clock, stop)
         return SentWorkflow(complete, {message.uuid: message.queue for message in messages}, frozenset(new))
 
     def concurrency(self, asked: int | None) -> int:

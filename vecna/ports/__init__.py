@@ -8,6 +8,7 @@ from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.domain.plan import Node, Plan, Step
 from vecna.domain.schedule import ScheduleRecord
+from vecna.ports.async_queueing import AsyncQueueing
 from vecna.ports.backend import Backend, Listener, States, Waiting
 from vecna.ports.broker import Broker, Cancelling, Inspection, Queueing, Waiter, Wakeup
 from vecna.ports.clock import Clock
@@ -35,6 +36,7 @@ from vecna.ports.values import (
 __all__ = [
     "Adapters",
     "Answer",
+    "AsyncQueueing",
     "Attempts",
     "Backend",
     "Broker",

@@ -17,6 +17,7 @@ from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.kit.rules import check_ids, check_messages
+from vecna.ports.async_queueing import AsyncQueueing
 from vecna.ports.broker import Broker, Waiter
 from vecna.ports.clock import Clock
 from vecna.ports.values import (
@@ -38,7 +39,7 @@ T = TypeVar("T")
 _ENDS = frozenset({SettleAs.DONE, SettleAs.DEAD})
 
 
-class MemoryBroker(MemoryStaging, MemorySchedules, Broker):
+class MemoryBroker(MemoryStaging, MemorySchedules, Broker, AsyncQueueing):
     """Keeps messages in this process, and only as long as it lives.
 
     Args:
@@ -60,6 +61,10 @@ class MemoryBroker(MemoryStaging, MemorySchedules, Broker):
         with self._lock:
             now = self._clock.now()
             return self._enqueue([(message, now) for message in messages], now)
+
+    async def enqueue_async(self, messages: Sequence[Message]) -> list[bool]:
+        """See `vecna.ports.AsyncQueueing`. The lock is never held for longer than a step in memory takes."""
+        return self.enqueue(messages)
 
     def _enqueue(self, messages: Iterable[tuple[Message, dt.datetime]], now: dt.datetime) -> list[bool]:
         touched: dict[str, Queue] = {}

@@ -15,6 +15,7 @@ from vecna.adapters.redis.waiter import RedisWaiter
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.kit.rules import check_ids, check_messages
+from vecna.ports.async_queueing import AsyncQueueing
 from vecna.ports.broker import Broker, Waiter
 from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, Purge, SettleAs, Settlement
 
@@ -26,7 +27,7 @@ _CANCELINGS: Final = {"c": Canceling.CANCELED, "r": Canceling.RUNNING, "u": Canc
 _KINDS: Final = {SettleAs.DONE: "D", SettleAs.RETRY: "R", SettleAs.RETURN: "B", SettleAs.DEAD: "X"}
 
 
-class RedisBroker(RedisSchedules, Broker):
+class RedisBroker(RedisSchedules, Broker, AsyncQueueing):
     """Keeps messages in Redis.
 
     Args:
@@ -44,6 +45,10 @@ class RedisBroker(RedisSchedules, Broker):
     def enqueue(self, messages: Sequence[Message]) -> list[bool]:
         """See `vecna.ports.Queueing`."""
         return self._accept(scripts.ENQUEUE, messages)
+
+    async def enqueue_async(self, messages: Sequence[Message]) -> list[bool]:
+        """See `vecna.ports.AsyncQueueing`."""
+        return await self._accept_async(scripts.ENQUEUE, messages)
 
     def lease(
         self,
@@ -160,6 +165,7 @@ class RedisBroker(RedisSchedules, Broker):
 
     def close(self) -> None:
         """See `vecna.ports.Broker`. Waiters are closed by who has made them."""
+        self._loops.close()
         self._connections.close()
 
 

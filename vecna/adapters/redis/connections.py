@@ -46,6 +46,7 @@ class Connections:
         namespace: str = "vecna",
     ) -> None:
         self.address = address
+        self.settings = settings
         self.clock = clock
         self.patience = patience
         self._opener = Opener(address, settings, namespace)
@@ -140,10 +141,22 @@ class Connections:
     @property
     def is_cluster(self) -> bool:
         """Whether keys are spread over nodes. Connects if need be: it may only be known then."""
+        known = self.known_cluster
+        return self.find_cluster() if known is None else known
+
+    @property
+    def known_cluster(self) -> bool | None:
+        """The same, None as long as this process has not connected."""
         opened = self._now_opened
-        if opened is None or opened.pid != os.getpid():
-            opened = self.attempt(lambda _: self._opened())
-        return opened.is_cluster
+        return None if opened is None or opened.pid != os.getpid() else opened.is_cluster
+
+    def find_cluster(self, patience: float | None = None) -> bool:
+        """Connect, check what is there, and say whether it is a cluster.
+
+        Raises:
+            BrokerUnavailable, ConfigError: as for `run`.
+        """
+        return self._attempt(lambda opened: opened.is_cluster, patience=patience)
 
     def _opened(self) -> Opened:
         """What this process has opened; it opens it if it has not. Children of a fork open their own."""

@@ -112,7 +112,7 @@ class Opener:
 
     def dedicated(self, opened: Opened, key: str) -> AbstractConnection:
         """A connection of the caller's own to the server that has `key`, not yet connected, without checks."""
-        options = self._options()
+        options = connection_options(self._address, self._settings)
         kind = options.pop("connection_class")
         if opened.is_cluster:
             node = opened.client.get_node_from_key(key)
@@ -125,7 +125,7 @@ class Opener:
         return made
 
     def _direct(self) -> Client:
-        limit, options = self._settings.max_active, self._options()
+        limit, options = self._settings.max_active, connection_options(self._address, self._settings)
         if self._settings.wait and limit:
             waiting = self._settings.connect_timeout
             pool = BlockingConnectionPool(max_connections=limit, timeout=waiting, **options)  # type: ignore[no-untyped-call]
@@ -133,14 +133,14 @@ class Opener:
         return Redis.from_pool(ConnectionPool(max_connections=limit or None, **options))
 
     def _through_sentinels(self) -> Client:
-        options = self._options()
+        options = connection_options(self._address, self._settings)
         kind = options.pop("connection_class")
         if self._settings.max_active:
             options["max_connections"] = self._settings.max_active
         return self._sentinel().master_for(self._address.master_name, ssl=kind is SSLConnection, **options)
 
     def _open_cluster(self, hosts: Sequence[tuple[str, int]], warn: bool) -> Opened:
-        options = self._options()
+        options = connection_options(self._address, self._settings)
         for name in ("connection_class", "host", "port", "db", "retry"):
             options.pop(name, None)
         if self._settings.max_active:
@@ -169,30 +169,6 @@ class Opener:
             raise
         return opened
 
-    def _options(self) -> dict[str, Any]:
-        """How to make one connection, for the classes of redis-py."""
-        address, settings = self._address, self._settings
-        options: dict[str, Any] = {
-            "connection_class": Connection,
-            "username": address.username or None,
-            "password": address.password or None,
-            "db": address.db,
-            "socket_timeout": settings.read_timeout,
-            "socket_connect_timeout": settings.connect_timeout,
-            "health_check_interval": _HEALTH,
-            "retry": Retry(NoBackoff(), 0),
-            "protocol": 2,
-            "command_packer": Packer(),
-        }
-        if address.path:
-            return {**options, "connection_class": UnixDomainSocketConnection, "path": address.path}
-        options.update(socket_keepalive=True, socket_keepalive_options=_keepalive(settings.write_timeout))
-        if not address.master_name:
-            options["host"], options["port"] = address.hosts[0]
-        if address.tls:
-            options.update(connection_class=SSLConnection, ssl_cert_reqs="required", ssl_check_hostname=True)
-        return options
-
     def _sentinel(self) -> Any:
         return Sentinel(  # type: ignore[no-untyped-call]
             list(self._address.hosts),
@@ -201,6 +177,30 @@ class Opener:
             ssl=self._address.tls,
             protocol=2,
         )
+
+
+def connection_options(address: RedisAddress, settings: ClientSettings) -> dict[str, Any]:
+    """How to make one connection, for the classes of redis-py."""
+    options: dict[str, Any] = {
+        "connection_class": Connection,
+        "username": address.username or None,
+        "password": address.password or None,
+        "db": address.db,
+        "socket_timeout": settings.read_timeout,
+        "socket_connect_timeout": settings.connect_timeout,
+        "health_check_interval": _HEALTH,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "command_packer": Packer(),
+    }
+    if address.path:
+        return {**options, "connection_class": UnixDomainSocketConnection, "path": address.path}
+    options.update(socket_keepalive=True, socket_keepalive_options=_keepalive(settings.write_timeout))
+    if not address.master_name:
+        options["host"], options["port"] = address.hosts[0]
+    if address.tls:
+        options.update(connection_class=SSLConnection, ssl_cert_reqs="required", ssl_check_hostname=True)
+    return options
 
 
 class Packer:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from vecna.adapters.redis import keys, scripts, wire
 from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.inspection import RedisInspection
+from vecna.adapters.redis.loops import Loops
 from vecna.adapters.redis.scripts import Script
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
@@ -36,6 +37,7 @@ class RedisStaging(RedisInspection, Staging, CodeCancelling):
 
     def __init__(self, connections: Connections, namespace: str) -> None:
         super().__init__(connections, namespace)
+        self._loops = Loops(connections)
         self._registered: dict[str, float] = {}  # in a cluster: when a queue was last written to the registry
 
     def stage(self, hold: str, messages: Sequence[Message]) -> list[bool]:
@@ -83,11 +85,33 @@ class RedisStaging(RedisInspection, Staging, CodeCancelling):
 
     def _accept(self, script: Script, messages: Sequence[Message], *more: str) -> list[bool]:
         """Hand messages to a script that takes them in; whether each is new."""
+        new = [True] * len(messages)
+        for queue, positions, args in self._portions(messages, more):
+            for known in self._connections.run(script, self._with_registry(queue), args):
+                new[positions[known]] = False
+        return new
+
+    async def _accept_async(self, script: Script, messages: Sequence[Message]) -> list[bool]:
+        """As `_accept`, on an event loop."""
+        new = [True] * len(messages)
+        for queue, positions, args in self._portions(messages, ()):
+            key, registry = keys.queue(self._namespace, queue), keys.queues(self._namespace)
+            names = [key, registry]
+            if await self._loops.is_cluster():
+                names = [key]
+                if self._is_unregistered(queue):
+                    await self._loops.call("SADD", registry, queue)
+                    self._registered[queue] = self._connections.clock.monotonic()
+            for known in await self._loops.run(script, names, args):
+                new[positions[known]] = False
+        return new
+
+    def _portions(self, messages: Sequence[Message], more: Sequence[str]) -> Iterator[tuple[str, list[int], list[Any]]]:
+        """What goes in one call each: the queue, the messages' positions, the script's arguments."""
         by_queue: dict[str, list[int]] = {}
         check_messages(messages)
         for position, message in enumerate(messages):
             by_queue.setdefault(message.queue, []).append(position)
-        new = [True] * len(messages)
         now = wire.now_argument(self._connections.clock)
         for queue, positions in by_queue.items():
             for chunk in chunks(positions, lambda position: len(messages[position].body)):
@@ -95,20 +119,20 @@ class RedisStaging(RedisInspection, Staging, CodeCancelling):
                 for position in chunk:
                     message = messages[position]
                     args += (message.uuid, wire.mark(message), message.body)
-                for known in self._connections.run(script, self._with_registry(queue), args):
-                    new[chunk[known]] = False
-        return new
+                yield queue, chunk, args
 
     def _with_registry(self, queue: str) -> tuple[str, ...]:
         """Keys for a script that makes a queue known; in a cluster the registry is elsewhere, and is written first."""
         key, registry = keys.queue(self._namespace, queue), keys.queues(self._namespace)
         if not self._connections.is_cluster:
             return key, registry
-        now = self._connections.clock.monotonic()
-        if now - self._registered.get(queue, -math.inf) > _REGISTERED:
+        if self._is_unregistered(queue):
             self._connections.attempt(lambda client: client.sadd(registry, queue))
-            self._registered[queue] = now
+            self._registered[queue] = self._connections.clock.monotonic()
         return (key,)
+
+    def _is_unregistered(self, queue: str) -> bool:
+        return self._connections.clock.monotonic() - self._registered.get(queue, -math.inf) > _REGISTERED
 
 
 def chunks(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:

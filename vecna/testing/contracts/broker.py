@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vecna.adapters.clock import ManualClock
 from vecna.ports.broker import Broker
+from vecna.testing.contracts.async_enqueueing import AsyncEnqueueLaws
 from vecna.testing.contracts.broker_stress import BrokerStressLaws
 from vecna.testing.contracts.cancelling import CancelLaws
 from vecna.testing.contracts.code_cancelling import CodeCancelLaws, CodeCancelWakeLaws
@@ -31,6 +32,7 @@ from vecna.testing.contracts.unstaging import UnstageLaws, UnstageWakeLaws
 
 class BrokerContract(
     EnqueueLaws,
+    AsyncEnqueueLaws,
     LeaseLaws,
     ExpiryLaws,
     OutageLaws,

@@ -1,0 +1,77 @@
+"""Making redis.asyncio's clients, with the options of those for threads."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import hiredis
+from redis import asyncio as aioredis
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import DataError
+
+from vecna.adapters.redis.address import RedisAddress
+from vecna.adapters.redis.opening import ClientSettings, connection_options
+
+AsyncClient = Any  # as Client in opening.py
+
+
+class _Packing:
+    """Writes commands as `vecna.adapters.redis.opening.Packer` does: there is no option for it here."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """The bytes of one command."""
+        first = args[0].encode() if isinstance(args[0], str) else args[0]
+        if b" " in first:
+            args = (*first.split(), *args[1:])
+        try:
+            return [hiredis.pack_command(args)]
+        except TypeError as exc:
+            raise DataError(str(exc)) from None
+
+
+class _Tcp(_Packing, aioredis.Connection):
+    pass
+
+
+class _Tls(_Packing, aioredis.SSLConnection):
+    pass
+
+
+class _Socket(_Packing, aioredis.UnixDomainSocketConnection):
+    pass
+
+
+_KINDS: Final[dict[type, type]] = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Socket}
+
+
+def async_client(address: RedisAddress, settings: ClientSettings, *, is_cluster: bool) -> AsyncClient:
+    """A client for the running loop; it connects when it is first used.
+
+    Args:
+        address: where.
+        settings: timeouts.
+        is_cluster: whether the hosts are nodes of a cluster.
+    """
+    options = connection_options(address, settings)
+    del options["command_packer"]
+    kind = _KINDS[options.pop("connection_class")]
+    options["retry"] = Retry(NoBackoff(), 0)
+    if is_cluster:
+        for name in ("host", "port", "db"):
+            options.pop(name, None)
+        options["retry"] = Retry(NoBackoff(), 3)  # for redirections, which need no pause
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        return aioredis.RedisCluster(startup_nodes=nodes, ssl=address.tls, **options)
+    if address.master_name:
+        sentinel = aioredis.Sentinel(  # type: ignore[no-untyped-call]  # of redis-py
+            list(address.hosts),
+            socket_timeout=settings.read_timeout,
+            socket_connect_timeout=settings.connect_timeout,
+            ssl=address.tls,
+            protocol=2,
+        )
+        return sentinel.master_for(address.master_name, ssl=kind is _Tls, **options)
+    return aioredis.Redis.from_pool(aioredis.ConnectionPool(connection_class=kind, **options))

@@ -1,0 +1,169 @@
+"""The way into the broker for event loops: those who send at the same time share their round trips.
+
+What comes while a call is under way goes with the next. Each queue has a lane of its own on each loop, so that none
+waits for another. A sender that is cancelled leaves the call alone, which others share.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import attrs
+
+from vecna.app.twins import Pool
+from vecna.domain.errors import BrokerUnavailable
+from vecna.domain.message import Message
+from vecna.ports.async_queueing import AsyncQueueing
+from vecna.ports.broker import Broker
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+Enqueue = Callable[[Sequence[Message]], Awaitable[list[bool]]]
+#: The queue or queues that a lane leads to.
+Queues = str | frozenset[str]
+#: Messages that go in one call, and bytes of their bodies: what every broker accepts in one step.
+_MOST: Final = 500
+_MOST_BYTES: Final = 1024 * 1024
+
+
+class Lanes:
+    """All lanes of a server in this process.
+
+    Args:
+        broker: where to; on the loop itself if it offers that (`vecna.ports.AsyncQueueing`), else in threads.
+        pool: these threads.
+    """
+
+    def __init__(self, broker: Broker, pool: Pool) -> None:
+        self._broker = broker
+        self._pool = pool
+        self._enqueue: Enqueue = (
+            broker.enqueue_async if isinstance(broker, AsyncQueueing) else self._enqueue_in_a_thread
+        )
+        self._lanes: dict[tuple[asyncio.AbstractEventLoop, Queues], _Lane] = {}
+
+    def enqueue(self, messages: Sequence[Message]) -> Awaitable[list[bool]]:
+        """As `vecna.ports.Queueing.enqueue`; when it is cancelled, what has not left yet is not sent.
+
+        Raises:
+            BrokerUnavailable: all, some or none was accepted.
+        """
+        import asyncio
+
+        if not messages or len(messages) > _MOST:  # so many fill calls of their own
+            return self._enqueue_in_a_thread(messages)
+        loop = asyncio.get_running_loop()
+        parcel = _Parcel(messages, loop.create_future())
+        queues = messages[0].queue if len(messages) == 1 else frozenset([message.queue for message in messages])
+        lane = self._lanes.get((loop, queues))
+        if lane is not None:
+            lane.waiting.append(parcel)
+        else:
+            self._begin(loop, queues, parcel)
+        return parcel.answers
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, queues: Queues, parcel: _Parcel) -> None:
+        """Open a lane, and let somebody work in it for all: in a context of its own, not in this sender's."""
+        for key in list(self._lanes):
+            if key[0].is_closed():  # too early: what was under way there will never end
+                self._lanes.pop(key, None)
+        lane = self._lanes[loop, queues] = _Lane(self._enqueue, lambda: self._lanes.pop((loop, queues), None))
+        lane.waiting.append(parcel)
+        lane.task = contextvars.Context().run(loop.create_task, lane.serve())
+
+    async def aside(self, call: Callable[[], T]) -> T:
+        """Make a call that may block in a thread."""
+        return await self._pool.run(call)
+
+    async def _enqueue_in_a_thread(self, messages: Sequence[Message]) -> list[bool]:
+        return await self._pool.run(lambda: self._broker.enqueue(messages))
+
+
+@attrs.define(eq=False)
+class _Parcel:
+    """What one sender sends.
+
+    Attributes:
+        messages: at least one.
+        answers: whether each is new.
+    """
+
+    messages: Sequence[Message]
+    answers: asyncio.Future[list[bool]]
+
+    def arrive(self, answers: list[bool]) -> None:
+        """Wake the sender, if it still waits."""
+        if not self.answers.done():
+            self.answers.set_result(answers)
+
+    def fail(self, error: Exception) -> None:
+        """Have the sender raise this, if it still waits."""
+        if not self.answers.done():
+            self.answers.set_exception(error)
+
+
+@attrs.define(eq=False)
+class _Lane:
+    """Who sends to the same queues on the same loop right now.
+
+    Attributes:
+        enqueue: hands messages to the broker.
+        leave: called when nobody is left.
+        waiting: who goes with the next calls.
+        task: makes the calls.
+    """
+
+    enqueue: Enqueue
+    leave: Callable[[], object]
+    waiting: deque[_Parcel] = attrs.field(factory=deque)
+    task: asyncio.Task[None] | None = None
+
+    async def serve(self) -> None:
+        """Make calls until nobody waits."""
+        under_way: list[_Parcel] = []
+        try:
+            while under_way := self._next():
+                await self._carry(under_way)
+        finally:
+            self.leave()
+            for parcel in (*under_way, *self.waiting):
+                # The loop is ending. Whoever goes on nevertheless tries again.
+                parcel.fail(BrokerUnavailable("the sending was cut off"))
+
+    def _next(self) -> list[_Parcel]:
+        """What goes with the next call."""
+        parcels: list[_Parcel] = []
+        count = size = 0
+        while self.waiting:
+            parcel = self.waiting[0]
+            count += len(parcel.messages)
+            for message in parcel.messages:
+                size += len(message.body)
+            if parcels and (count > _MOST or size > _MOST_BYTES):
+                break
+            self.waiting.popleft()
+            if not parcel.answers.done():  # not cancelled meanwhile
+                parcels.append(parcel)
+        return parcels
+
+    async def _carry(self, parcels: Sequence[_Parcel]) -> None:
+        try:
+            answers = await self.enqueue([message for parcel in parcels for message in parcel.messages])
+        except BrokerUnavailable as exc:
+            for parcel in parcels:  # an error for each: tracebacks grow on errors that are shared
+                parcel.fail(BrokerUnavailable(str(exc)))
+        except Exception as exc:  # noqa: BLE001  # raised by whose messages have caused it, and by nobody else
+            if len(parcels) == 1:
+                parcels[0].fail(exc)
+                return
+            for parcel in parcels:
+                await self._carry([parcel])
+        else:
+            answered = iter(answers)
+            for parcel in parcels:
+                parcel.arrive([next(answered) for _ in parcel.messages])
