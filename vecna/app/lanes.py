@@ -59,7 +59,9 @@ class Lanes:
             return self._enqueue_in_a_thread(messages)
         loop = asyncio.get_running_loop()
         parcel = _Parcel(messages, loop.create_future())
-        queues = messages[0].queue if len(messages) == 1 else frozenset([message.queue for message in messages])
+        queues: Queues = messages[0].queue
+        if len(messages) > 1 and len(several := frozenset([message.queue for message in messages])) > 1:
+            queues = several
         lane = self._lanes.get((loop, queues))
         if lane is not None:
             lane.waiting.append(parcel)

@@ -95,6 +95,7 @@ def test_unnamed_memory_is_private_and_survives_a_close() -> None:
 async def test_it_can_be_closed_by_a_coroutine() -> None:
     async with Server("memory://") as server:
         await server.send_task_async(Signature("a"))
+        await server.queue_counts_async()
         assert any(thread.name.startswith("vecna-io") for thread in threading.enumerate())
         pool = server.pool
     await server.close_async()
