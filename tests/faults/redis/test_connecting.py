@@ -1,5 +1,6 @@
 """The ways to a server: TLS, Unix socket, password, database, Sentinels, cluster."""
 
+import asyncio
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,8 @@ def use(driven, queue="q"):
     lease = driven.lease(queue=queue)
     assert driven.settle(lease, follow_ups=(Message("b", "other", b"{}"),)) == [Answer.OK]
     assert driven.broker.relay(queue) == 0
+    assert asyncio.run(driven.broker.enqueue_async([Message("c", "third", b"{}")])) == [True]
+    assert uuids_of(driven.lease(queue="third")) == ["c"]
     listener = driven.backend.listen()
     listener.watch(["a"])
     driven.end("a")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+import attrs
 import hiredis
 from redis import asyncio as aioredis
 from redis.asyncio.cluster import ClusterNode
@@ -13,9 +16,27 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.exceptions import DataError
 
 from vecna.adapters.redis.address import RedisAddress
+from vecna.adapters.redis.errors import REDIS_ERRORS
 from vecna.adapters.redis.opening import ClientSettings, connection_options
 
-AsyncClient = Any  # as Client in opening.py
+
+@attrs.frozen
+class AsyncOpened:
+    """What one loop has opened.
+
+    Attributes:
+        call: sends one command and returns the answer.
+        clients: what is to be closed.
+    """
+
+    call: Callable[..., Awaitable[Any]]
+    clients: Sequence[Any]
+
+    async def aclose(self) -> None:
+        """Close all connections; on their loop."""
+        for client in self.clients:
+            with contextlib.suppress(*REDIS_ERRORS):
+                await client.aclose()
 
 
 class _Packing:
@@ -47,7 +68,7 @@ class _Socket(_Packing, aioredis.UnixDomainSocketConnection):
 _KINDS: Final[dict[type, type]] = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Socket}
 
 
-def async_client(address: RedisAddress, settings: ClientSettings, *, is_cluster: bool) -> AsyncClient:
+def async_open(address: RedisAddress, settings: ClientSettings, *, is_cluster: bool) -> AsyncOpened:
     """A client for the running loop; it connects when it is first used.
 
     Args:
@@ -64,7 +85,8 @@ def async_client(address: RedisAddress, settings: ClientSettings, *, is_cluster:
             options.pop(name, None)
         options["retry"] = Retry(NoBackoff(), 3)  # for redirections, which need no pause
         nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        return aioredis.RedisCluster(startup_nodes=nodes, ssl=address.tls, **options)
+        cluster: Any = aioredis.RedisCluster(startup_nodes=nodes, ssl=address.tls, **options)
+        return AsyncOpened(cluster.execute_command, [cluster])
     if address.master_name:
         sentinel = aioredis.Sentinel(  # type: ignore[no-untyped-call]  # of redis-py
             list(address.hosts),
@@ -73,5 +95,7 @@ def async_client(address: RedisAddress, settings: ClientSettings, *, is_cluster:
             ssl=address.tls,
             protocol=2,
         )
-        return sentinel.master_for(address.master_name, ssl=kind is _Tls, **options)
-    return aioredis.Redis.from_pool(aioredis.ConnectionPool(connection_class=kind, **options))
+        master = sentinel.master_for(address.master_name, ssl=kind is _Tls, **options)
+        return AsyncOpened(master.execute_command, [master, *sentinel.sentinels])
+    client = aioredis.Redis.from_pool(aioredis.ConnectionPool(connection_class=kind, **options))
+    return AsyncOpened(client.execute_command, [client])

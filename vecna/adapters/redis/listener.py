@@ -111,10 +111,11 @@ class RedisListener(Listener):
         raise unavailable(lost, self._connections) from lost
 
     def wake(self) -> None:
-        """See `vecna.ports.Listener`."""
-        with self._changed:
-            self._woken = True
-            self._changed.notify_all()
+        """See `vecna.ports.Listener`. It never waits: event loops call it, and who connects holds the lock for long.
+
+        Whoever reads hears the bell, and has all others look again.
+        """
+        self._woken = True
         self._bell.ring()
 
     def close(self) -> None:

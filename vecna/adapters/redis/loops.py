@@ -10,12 +10,13 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import NoScriptError
 
-from vecna.adapters.redis.async_opening import AsyncClient, async_client
+from vecna.adapters.redis.async_opening import AsyncOpened, async_open
 from vecna.adapters.redis.connections import IMPATIENT, Connections, unavailable
 from vecna.adapters.redis.errors import REDIS_ERRORS, understand
 from vecna.adapters.redis.scripts import GUARDED, Script, guard
 
 T = TypeVar("T")
+_Call = Callable[..., Awaitable[Any]]
 #: Calls of one loop that are under way at a time, each over a connection; further ones wait.
 _MOST: Final = 4
 #: How long a close waits for a loop of another thread, seconds.
@@ -59,11 +60,11 @@ class Loops:
             script, keys = GUARDED[script.name], (*keys, guard(keys[0]))
         command = (len(keys), *keys, *args)
 
-        async def evaluate(client: AsyncClient) -> Any:
+        async def evaluate(call: _Call) -> Any:
             try:
-                return await client.execute_command("EVALSHA", script.sha, *command)
+                return await call("EVALSHA", script.sha, *command)
             except NoScriptError:
-                return await client.execute_command("EVAL", script.source, *command)
+                return await call("EVAL", script.source, *command)
 
         return await self._attempt(evaluate)
 
@@ -73,15 +74,15 @@ class Loops:
         Raises:
             BrokerUnavailable, ConfigError: as for `Connections.run`.
         """
-        return await self._attempt(lambda client: client.execute_command(*command))
+        return await self._attempt(lambda call: call(*command))
 
-    async def _attempt(self, command: Callable[[AsyncClient], Awaitable[T]]) -> T:
+    async def _attempt(self, command: Callable[[_Call], Awaitable[T]]) -> T:
         is_last = False
         while True:
             try:
                 here = await self._here()
                 async with here.places:
-                    return await command(here.client)
+                    return await command(here.opened.call)
             except REDIS_ERRORS as exc:
                 failure = understand(exc, str(self._connections.address), self._connections.address.password)
                 # The second try follows at once: the connection may just be stale.
@@ -98,8 +99,8 @@ class Loops:
         opened = _open.get(key)
         if opened is None:
             _forget_closed_loops()
-            client = async_client(self._connections.address, self._connections.settings, is_cluster=is_cluster)
-            opened = _open[key] = _OfLoop(key, client)
+            made = async_open(self._connections.address, self._connections.settings, is_cluster=is_cluster)
+            opened = _open[key] = _OfLoop(key, made)
             await opened.begin()
         return opened
 
@@ -115,11 +116,11 @@ class _OfLoop:
 
     Args:
         key: where it stands in `_open`.
-        client: for the running loop.
+        opened: for the running loop.
     """
 
-    def __init__(self, key: _Key, client: AsyncClient) -> None:
-        self.client = client
+    def __init__(self, key: _Key, opened: AsyncOpened) -> None:
+        self.opened = opened
         self.places = asyncio.Semaphore(_MOST)
         self._key = key
         self._loop = key[1]
@@ -136,8 +137,7 @@ class _OfLoop:
             yield
         finally:
             _open.pop(self._key, None)
-            with contextlib.suppress(*REDIS_ERRORS):
-                await self.client.aclose()
+            await self.opened.aclose()
 
     async def _leave(self) -> None:
         await self._end.aclose()
