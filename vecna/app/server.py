@@ -85,12 +85,12 @@ class Server(Registering, OperatingServer):
 
         An await that is cancelled may or may not have sent it; to send the same signature again is harmless.
         """
-        return (await self._send_async([signature]))[0]
+        return (await self._send_on_loop([signature]))[0]
 
     async def send_tasks_async(self, signatures: Iterable[Signature[T]]) -> list[AsyncResult[T]]:
         """As `send_tasks`, without blocking the event loop; if the await is cancelled, as for `send_task_async`."""
         batch = _batch_of(signatures)
-        return await self._send_async(batch) if batch else []
+        return await self._send_on_loop(batch) if batch else []
 
     def set_pre_publish_handler(self, handler: PrePublishHandler | None) -> None:
         """Have a function see each signature before it is sent, in the sending process.
@@ -181,7 +181,7 @@ class Server(Registering, OperatingServer):
         sent = self._sending.send(signatures, ports.broker, ports.backend, ports.clock, here.closing)
         return self._handles(sent)
 
-    async def _send_async(self, signatures: Sequence[Signature[T]]) -> list[AsyncResult[T]]:
+    async def _send_on_loop(self, signatures: Sequence[Signature[T]]) -> list[AsyncResult[T]]:
         here = self._here()
         ports = here.adapters
         if ports.clock.virtual:  # one step after the other, in the order of their begin
