@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from vecna.app.task import Task
 from vecna.domain.arg import TaskResult
 from vecna.domain.codec import MAX_MESSAGE
-from vecna.domain.decide import Succeeded
+from vecna.domain.decide import NO_RESULT, Succeeded
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.signature import Signature
 from vecna.domain.values import MAX_COUNT
 
 _encode = msgspec.json.Encoder().encode
-_NOTHING: Final = Succeeded()
 
 
 def bind(task: Task[..., Any, Any], signature: Signature[Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -52,7 +51,7 @@ def to_results(task: Task[..., Any, Any], value: object, limit: int = MAX_MESSAG
         if type(value) is tuple:
             outcome = Succeeded(tuple([TaskResult.of(item) for item in value]), several=True)
         elif value is None and task.parameters.returns_nothing:
-            return _NOTHING
+            return NO_RESULT
         else:
             outcome = Succeeded((TaskResult.of(value),))
     except InvalidArgument as exc:

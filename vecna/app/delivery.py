@@ -116,7 +116,7 @@ class Deliveries:
         now = self._clock.monotonic()
         hold = Hold(queue, lease.token, call.started + config.lease * (1 - _MARGIN))
         items = tuple([read(delivery, hold, now, config.signing_keys) for delivery in lease.deliveries])
-        hold.items.update({item.uuid: item for item in items})
+        hold.items.update({item.delivery.uuid: item for item in items})
         with self._lock:
             self._holds[queue, lease.token] = hold
             self._held += len(items)
@@ -239,10 +239,11 @@ class Deliveries:
     def _drop(self, items: Sequence[Item]) -> None:
         with self._lock:
             for item in items:
-                if item.hold.items.pop(item.uuid, None) is not None:
+                hold = item.hold
+                if hold.items.pop(item.delivery.uuid, None) is not None:
                     self._held -= 1
-                    if not item.hold.items:
-                        self._holds.pop((item.hold.queue, item.hold.token), None)
+                    if not hold.items:
+                        self._holds.pop((hold.queue, hold.token), None)
         self._say_lost([item for item in items if item.answer is Answer.LOST and item.stopping != LOST])
 
     def _say_lost(self, items: Sequence[Item]) -> None:

@@ -19,6 +19,7 @@ from vecna.domain.signature import Signature
 from vecna.domain.signing import Keys, distrusted, verified
 from vecna.ports.values import Delivery, Verdict
 
+_CANCELED: Final = (Verdict.CANCELED, Verdict.PURGED)
 #: Seconds: how long a message that no worker here knows is put back for at most.
 LONGEST_PARK: Final = 60.0
 
@@ -41,7 +42,7 @@ def read(delivery: Delivery, hold: Hold, now: float, keys: Keys = ()) -> Item:
         outcome = failed(exc, permanent=True, dead_reason=f"unreadable: {exc}")
         return Item(delivery, hold, now, stand_in, readable=False, exception=exc, outcome=outcome)
     try:
-        return Item(delivery, hold, now, verified(signature, keys))
+        return Item(delivery, hold, now, verified(signature, keys) if keys else signature)
     except InvalidSignature as exc:
         # Its place in a workflow hears of it; nothing else of what it says is done.
         outcome = failed(exc, permanent=True, dead_reason=str(exc))
@@ -67,7 +68,8 @@ class Admission:
         if batch.items:
             states = self._wiring.backend.get_states([item.uuid for item in batch.items])
             for item, state in zip(batch.items, states, strict=True):
-                item.canceled = item.canceled or item.delivery.verdict in (Verdict.CANCELED, Verdict.PURGED)
+                if item.delivery.verdict is not None:
+                    item.canceled = item.canceled or item.delivery.verdict in _CANCELED
                 item.childless = item.canceled
                 if state is not None and state.is_completed:
                     # Whoever recorded it died before it settled, or lost its lease: what it began is brought to an end.
@@ -98,11 +100,11 @@ class Admission:
             item.outcome = Failed(f"dead: {reason}", permanent=True, dead_reason=reason)
         else:
             self._resolve(item)
-            if _is_expired(item.signature, item.delivery.enqueued_at, now):
+            if item.signature.set_options and _is_expired(item.signature, item.delivery.enqueued_at, now):
                 item.outcome = Canceled("expired")
             elif item.task is None:
                 self._park(item)
-            else:
+            elif item.signature.position is not None:
                 self._take_results(item)
 
     def _take_results(self, item: Item) -> None:
@@ -139,7 +141,7 @@ def _is_open(item: Item) -> bool:
 
 
 def _is_expired(signature: Signature[Any], enqueued_at: dt.datetime, now: dt.datetime) -> bool:
-    expires = signature.expires if signature.set_options else None
+    expires: dt.datetime | dt.timedelta | None = signature.set_options.get("expires")
     if expires is None:
         return False
     if isinstance(expires, dt.timedelta):

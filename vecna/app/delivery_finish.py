@@ -22,8 +22,9 @@ from vecna.app.releasing import is_over, release_plan
 from vecna.app.signing import message_of, signed_plans
 from vecna.app.stopping import marked, slowed
 from vecna.domain.codec import MAX_MESSAGE
-from vecna.domain.decide import Decision, End, Repeat, decide
+from vecna.domain.decide import NO_RESULT, Attempts, Decision, End, Repeat, decide
 from vecna.domain.errors import InvalidArgument, InvalidSignature
+from vecna.domain.making import maker
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.domain.state import FINAL, State, TaskState
@@ -59,6 +60,9 @@ class _Caused:
 
 
 _NOTHING = _Caused()
+_made: Final = maker(Settlement)
+_NO_DELAY: Final = dt.timedelta(0)
+_NO_ATTEMPTS: Final = Attempts()
 
 
 class Finisher:
@@ -105,6 +109,8 @@ class Finisher:
 
     def _decide(self, item: Item) -> Decision | Launched | Parked:
         assert item.outcome is not None
+        if item.outcome is NO_RESULT:  # nearly always: no dice are cast for it
+            return decide(item.signature, item.outcome, item.delivery.attempts, chance=0.0, canceled=item.canceled)
         if isinstance(item.outcome, _PREPARED):
             return item.outcome
         chance = self._wiring.random.random()
@@ -278,7 +284,7 @@ class Finisher:
             self._to_relay.discard(queue)
 
     def _plan_release(self, signature: Signature[Any]) -> None:
-        keep = self._wiring.config.results_expire_in if not signature.set_options or signature.keep_result else 0.0
+        keep = self._wiring.config.results_expire_in if signature.set_options.get("keep_result", True) else 0.0
         line = self._to_release.get(keep)
         if line is None:
             line = self._to_release[keep] = []
@@ -323,7 +329,7 @@ def _settlement(item: Item, follow_ups: tuple[Message, ...]) -> Settlement:
     if recorded is not None and recorded.state in FINAL:
         if recorded.dead_reason:
             return Settlement(uuid, token, SettleAs.DEAD, reason=recorded.dead_reason, follow_ups=follow_ups)
-        return Settlement(uuid, token, SettleAs.DONE, follow_ups=follow_ups)
+        return _made(uuid, token, SettleAs.DONE, _NO_DELAY, _NO_ATTEMPTS, "", follow_ups)
     if isinstance(decision, Launched):
         return Settlement(uuid, token, SettleAs.DONE, follow_ups=decision.messages)
     if isinstance(decision, _REPEATED):

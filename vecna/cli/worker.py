@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
 import re
 import socket
+from typing import Final
 
 import click
 
 from vecna.cli.target import load_server
 from vecna.domain.errors import WorkerAborted
 
+#: Objects between two collections: Python's default (700 up to 3.12, 2,000 from 3.13 on), and a worker's.
+_OFTEN: Final = 2000
+_SELDOM: Final = 10_000
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -21,6 +26,18 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _collect_garbage_less_often() -> None:
+    """Leave what was imported out of all further collections, and look after 10,000 new objects instead of 700.
+
+    Each task makes some dozens, nearly all of which go without a collector: it took a tenth of a busy worker's time. A
+    program that has set its own thresholds keeps them.
+    """
+    if gc.get_threshold()[0] <= _OFTEN:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_SELDOM, *gc.get_threshold()[1:])
 
 
 def _default_name() -> str:
@@ -92,6 +109,7 @@ def run_worker(
     if concurrency is None:
         concurrency = math.ceil(2 * _cores() / (processes or 1))
     with server:
+        _collect_garbage_less_often()
         try:
             if supervised is not None:
                 from vecna.app.group.child import run_child

@@ -44,6 +44,10 @@ class Succeeded:
     several: bool = False
 
 
+#: What most tasks come to. As it cannot be changed, one is enough; so with the end that it leads to.
+NO_RESULT: Final = Succeeded()
+
+
 @attrs.frozen
 class Failed:
     """The task raised, could not be called, or its result cannot travel.
@@ -108,8 +112,7 @@ class End:
 
 
 Decision = Repeat | End
-#: The end of most tasks. As it cannot be changed, one is enough.
-_NOTHING: Final = End(State.SUCCESS)
+_NO_RESULT: Final = End(State.SUCCESS)
 
 
 def decide(
@@ -126,7 +129,7 @@ def decide(
     """
     match outcome:
         case Succeeded(results, several):
-            return End(State.SUCCESS, results, several) if results or several else _NOTHING
+            return End(State.SUCCESS, results, several) if results or several else _NO_RESULT
         case Canceled(reason):
             return End(State.CANCELED, error=reason)
         case Postponed(error, delay):

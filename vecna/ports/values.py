@@ -83,8 +83,23 @@ class Canceling(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+@attrs.define
+class _DeliveryFields:
+    """The fields of a delivery, not yet frozen: see `vecna.domain.making`."""
+
+    uuid: str
+    queue: str
+    body: bytes
+    token: str
+    attempts: Attempts
+    crashes: int
+    enqueued_at: dt.datetime
+    due_at: dt.datetime | None = None
+    verdict: Verdict | None = None
+
+
 @attrs.frozen
-class Delivery:
+class Delivery(_DeliveryFields):
     """One message in the hands of one worker.
 
     Attributes:
@@ -98,16 +113,6 @@ class Delivery:
         due_at: the instant that it was enqueued for, None if for at once.
         verdict: why it must be ended and not run; None: run it.
     """
-
-    uuid: str
-    queue: str
-    body: bytes
-    token: str
-    attempts: Attempts
-    crashes: int
-    enqueued_at: dt.datetime
-    due_at: dt.datetime | None = None
-    verdict: Verdict | None = None
 
 
 @attrs.frozen
@@ -147,8 +152,21 @@ class Extension:
     canceled: tuple[str, ...] = ()
 
 
+@attrs.define
+class _SettlementFields:
+    """The fields of a settlement, not yet frozen."""
+
+    uuid: str
+    token: str
+    settle: SettleAs = SettleAs.DONE
+    delay: dt.timedelta = dt.timedelta(0)
+    attempts: Attempts = Attempts()
+    reason: str = ""
+    follow_ups: tuple[Message, ...] = ()
+
+
 @attrs.frozen
-class Settlement:
+class Settlement(_SettlementFields):
     """The end of one lease on one message.
 
     Attributes:
@@ -160,14 +178,6 @@ class Settlement:
         reason: DEAD: why.
         follow_ups: DONE, DEAD: messages that its end causes, for any queue; enqueued in the same step.
     """
-
-    uuid: str
-    token: str
-    settle: SettleAs = SettleAs.DONE
-    delay: dt.timedelta = dt.timedelta(0)
-    attempts: Attempts = Attempts()
-    reason: str = ""
-    follow_ups: tuple[Message, ...] = ()
 
 
 @attrs.frozen

@@ -1,3 +1,4 @@
+import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -57,6 +58,14 @@ def _logging_restored() -> Iterator[None]:
         if handler not in before[1]:
             root.removeHandler(handler)
     vecna.setLevel(before[2])
+
+
+@pytest.fixture(autouse=True)
+def _collector_restored() -> Iterator[None]:
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -126,6 +135,17 @@ def test_a_group_on_memory_is_refused(run: Run) -> None:
 
     assert status == 2
     assert err.startswith("vecna: a worker group has several processes, and memory:// is inside of one: configure")
+
+
+def test_garbage_is_collected_less_often_unless_the_program_has_said_how_often(run: Run) -> None:
+    gc.set_threshold(700, 10, 10)
+    run("worker", "app.tasks:server")
+    assert gc.get_threshold() == (10_000, 10, 10)
+    assert gc.get_freeze_count() > 0
+
+    gc.set_threshold(50_000, 20, 20)
+    run("worker", "app.tasks:server")
+    assert gc.get_threshold() == (50_000, 20, 20)
 
 
 def test_the_server_may_be_an_attribute_of_an_attribute(run: Run) -> None:

@@ -13,6 +13,7 @@ from vecna.adapters.redis.schedules import RedisSchedules
 from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, chunks
 from vecna.adapters.redis.waiter import RedisWaiter
 from vecna.domain.ids import check_id
+from vecna.domain.making import maker
 from vecna.domain.message import Message
 from vecna.kit.rules import check_ids, check_messages
 from vecna.ports.async_queueing import AsyncQueueing
@@ -24,6 +25,7 @@ REPLY_BYTES: Final = 8 * 1024 * 1024
 
 _ANSWERS: Final = {"o": Answer.OK, "a": Answer.ALREADY, "l": Answer.LOST, "g": Answer.GONE, "f": Answer.FLAGGED}
 _CANCELINGS: Final = {"c": Canceling.CANCELED, "r": Canceling.RUNNING, "u": Canceling.UNKNOWN}
+_delivery: Final = maker(Delivery)
 _KINDS: Final = {SettleAs.DONE: "D", SettleAs.RETRY: "R", SettleAs.RETURN: "B", SettleAs.DEAD: "X"}
 
 
@@ -83,7 +85,7 @@ class RedisBroker(RedisSchedules, Broker, AsyncQueueing):
             enqueued, due, body = wire.record(reply[at + 1])
             crashes, verdict, attempts = wire.behind(reply[at + 2])
             uuid = reply[at].decode()
-            deliveries.append(Delivery(uuid, queue, body, token, attempts, crashes, enqueued, due, verdict))
+            deliveries.append(_delivery(uuid, queue, body, token, attempts, crashes, enqueued, due, verdict))
         return Lease(
             queue,
             token,

@@ -8,6 +8,7 @@ from typing import Final
 
 from vecna.app.delivery import Deliveries
 from vecna.app.delivery_values import Item
+from vecna.app.task import AnyTask
 from vecna.app.worker.pace import Pace
 from vecna.app.worker.slots import Slots
 from vecna.ports.clock import Clock
@@ -77,12 +78,15 @@ class Capacity:
 
     def fit(self, queue: str, runnable: Sequence[Item]) -> tuple[list[Item], list[Item]]:
         """Those that can start soon, and those that the estimate was wrong about: unknown or long ones too many."""
-        bounded = [item.name for item in runnable if not self._is_unlimited(item)]
+        unlimited = self._slots.unlimited_coroutines
+        bounded = [item.name for item in runnable if not (unlimited and self._is_unlimited(item))]
         self._pace.saw(queue, bounded, len(runnable) - len(bounded))
         fitting: list[Item] = []
         excess: list[Item] = []
+        weights: dict[AnyTask | None, float] = {None: 0.0}
         for item in runnable:
-            weight = self._weight(item)
+            known = weights.get(item.task)
+            weight = weights[item.task] = self._weight(item) if known is None else known
             if weight <= self._free + 0.5:
                 self._free -= weight
                 self._more -= 1

@@ -13,7 +13,7 @@ from vecna import log
 from vecna.app.delivery import Deliveries
 from vecna.app.delivery_values import Item
 from vecna.app.worker.outage import Outage
-from vecna.domain.decide import Failed, Succeeded
+from vecna.domain.decide import NO_RESULT, Failed, Succeeded
 from vecna.domain.errors import BrokerUnavailable
 from vecna.ports.clock import Clock
 
@@ -28,6 +28,8 @@ BETWEEN_NOTES: Final = 0.050
 MOST_FAULTS: Final = 3
 #: How an outage calls this. Who takes work takes none while it lasts: a full store refuses to record ends first.
 RECORDING: Final = "recording"
+#: Bytes of a record without results.
+_SMALL: Final = 256
 _encode = msgspec.json.Encoder().encode
 
 
@@ -135,13 +137,13 @@ class Flusher:
         self._asleep = False
 
     def _gather(self) -> None:
-        size = sum(map(_size, self._batch))
+        size = sum(map(_size, self._batch)) if self._batch else 0
         try:
             while len(self._batch) < MOST_ITEMS and size < MOST_BYTES:
                 item = self._ended.popleft()
                 if not item.over:
                     self._batch[item] = None
-                    size += _size(item)
+                    size += _SMALL if item.outcome is NO_RESULT else _size(item)
         except IndexError:
             pass
 
@@ -149,8 +151,9 @@ class Flusher:
         """Items of which a state short of the end is to be written. What ends in this very flush is left out later."""
         now = self._clock.monotonic()
         due: dict[Item, None] = {}
-        while self._fresh and self._fresh[0].since + HELD_BACK <= now:
-            item = self._fresh.popleft()
+        fresh, before = self._fresh, now - HELD_BACK
+        while fresh and fresh[0].since <= before:
+            item = fresh.popleft()
             if item.outcome is None and not item.over:
                 due[item] = None
         if self._dirty and (due or self._batch or now >= self._noted_at + BETWEEN_NOTES):
@@ -205,11 +208,11 @@ def _size(item: Item) -> int:
     """About how many bytes the item adds to a flush."""
     match item.outcome:
         case Succeeded(results):
-            return 256 + sum([_length(result.value) for result in results])
+            return _SMALL + sum([_length(result.value) for result in results])
         case Failed():
-            return 256 + len(item.outcome.traceback) + len(item.outcome.error)
+            return _SMALL + len(item.outcome.traceback) + len(item.outcome.error)
         case _:
-            return 256
+            return _SMALL
 
 
 def _length(value: object) -> int:

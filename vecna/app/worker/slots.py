@@ -10,6 +10,7 @@ from typing import Final
 
 from vecna import log
 from vecna.app.delivery_values import Item
+from vecna.app.task import AnyTask
 from vecna.app.worker.pace import SOON, Pace
 
 #: Seconds of waiting work for which one more thread is woken. Threads that only compute do not make each other faster.
@@ -148,8 +149,11 @@ class Slots:
     def _wanted(self) -> int:
         """How many more threads the waiting functions are worth."""
         work, least = 0.0, 0
+        known: dict[AnyTask | None, float | None] = {}
         for item in self._functions:
-            expected = self._pace.expected(item.name)
+            if item.task not in known:
+                known[item.task] = self._pace.expected(item.name)
+            expected = known[item.task]
             if expected is None:
                 least = 1  # the thread that takes it wakes the next
             else:
