@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.test_worker_processes import PATIENCE, Scene, WorkerProcess, where
+from tests.faults.test_worker_processes import PATIENCE, ROOT, Scene, WorkerProcess, where
 from vecna.domain.signature import Signature
 from vecna.ports.values import Standing
 
@@ -173,9 +173,26 @@ def test_a_run_over_its_hard_limit_costs_its_process_and_counts_as_a_crash(scene
     assert stuck.get(timeout=PATIENCE) == f"{worker} 2"
 
 
+def test_a_program_can_run_a_group_itself(scene, monkeypatch):
+    for name, value in {"BROKER": scene.url, "NAMESPACE": scene.namespace}.items():
+        monkeypatch.setenv(f"VECNA_{name}", value)
+    monkeypatch.setenv("CONTROL", scene.control)
+    monkeypatch.chdir(ROOT)
+    group = scene.server.new_worker_group("g", 1, concurrency=2, target="tests.faults.group_app:server")
+    with group:
+        assert scene.send("work", 1)[0].get(timeout=PATIENCE) == 0
+        (handle,) = scene.send("hold", 1)
+        assert scene.running() == (0, "g.1", 1)
+        assert not group.quit(timeout=0)
+        assert not group.is_running
+
+    assert where(scene, handle) is Standing.PENDING
+    assert group.quit()
+
+
 def test_a_module_that_only_children_cannot_import_ends_the_group_with_one_line(scene, monkeypatch):
     monkeypatch.setenv("BROKEN", "in children")
-    monkeypatch.setattr(GroupProcess, "awaited", "starts: 1 processes")
+    monkeypatch.setattr(GroupProcess, "awaited", "starts 1 process")
     group = scene.group(GroupOfOne)
 
     assert group.ended() == 1

@@ -201,7 +201,12 @@ SQLITE = Target(
         *of(
             f"{_SQLITE}/broker.py",
             ("an extension may shorten", "deadline = max(deadline, ?)", "deadline = ?"),
-            ("an extension keeps what an outage spared", ", spared = 0 WHERE", " WHERE"),
+            ("an extension keeps what an outage spared", "max(deadline, ?), spared = 0", "max(deadline, ?)"),
+            (
+                "a forfeited lease goes on",
+                "            at.end_leases(max_deliveries)\n\n    def settle",
+                "\n    def settle",
+            ),
             (
                 "delayed messages are leased a second early",
                 'at.find("until <= ? ORDER',

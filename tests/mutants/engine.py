@@ -213,6 +213,12 @@ LUA = Target(
             ("an extension does not tell of a cancel", "answer[#answer + 1] = id", "answer = answer"),
         ),
         *of(
+            f"{_LUA}/forfeit.lua",
+            ("a forfeited lease goes on", "    reclaim(tonumber(ARGV[2]), 1000)\n", ""),
+            ("an outage spares what is forfeited", "call('SREM', Q .. ':spared', token)", "local _ = token"),
+            ("what is forfeited wakes nobody", "    signal()\n", ""),
+        ),
+        *of(
             f"{_LUA}/reclaim.lua",
             (
                 "crashes are not counted",

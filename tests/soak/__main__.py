@@ -1,14 +1,17 @@
 """Mixed work for as long as you like, while everything is killed at random: `make soak MINUTES=60`.
 
-Workers are killed, paused for longer than their lease, and stopped in good order; Redis is killed and restarted with
-its log, its scripts are flushed, its connections cut. Then all is drained, and a checker compares what was sent with
-what has run; and it must all be gone: keys, memory, connections, threads.
+Workers are killed, paused for longer than their lease, and stopped in good order; one is a group, of which single
+children are killed and paused, too. Redis is killed and restarted with its log, its scripts are flushed, its
+connections cut. Then all is drained, and a checker compares what was sent with what has run; and it must all be gone:
+keys, memory, connections, threads.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -37,13 +40,16 @@ _never: Final = threading.Event()
 
 
 class Worker:
-    """A worker process; what it writes is looked through for the password."""
+    """A worker, or a group of two with their supervisor; what they write is looked through for the password."""
 
-    def __init__(self, url: str, log: str, number: int, kept: int) -> None:
+    def __init__(self, url: str, log: str, number: int, kept: int, *, is_group: bool = False) -> None:
         variables = {"broker": url, "namespace": "soak", "lease": LEASE, "heartbeat": LEASE / 4, "poll_interval": 0.5}
         variables["results_expire_in"] = kept
         environment = {f"VECNA_{key.upper()}": str(value) for key, value in variables.items()}
         command = ["worker", "tests.soak.app:server", "--name", f"w{number}", "--concurrency", "4"]
+        command += ["--processes", "2"] if is_group else []
+        self.is_group = is_group
+        self.children: dict[str, int] = {}  # by name, the latest
         self.process = subprocess.Popen(
             [sys.executable, "-m", "vecna", *command, "--queues", ",".join(QUEUES)],
             cwd=ROOT,
@@ -60,6 +66,8 @@ class Worker:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.leaked = self.leaked or TELLTALE in line
+            if found := re.search(r"worker (\S+) is process (\d+)", line):
+                self.children[found[1]] = int(found[2])
             if "unexpected error" in line:
                 self.tracebacks.append(line)
 
@@ -77,12 +85,21 @@ class Worker:
         assert self.process.stderr is not None
         self.process.stderr.close()
 
+    def pid_of_any(self, chance: random.Random) -> int:
+        """One of its processes: its own, or a child's."""
+        return chance.choice([self.process.pid, *self.children.values()])
+
     def memory(self) -> int:
         """KiB in use, and how many threads."""
         return _status(self.process.pid, "VmRSS")
 
     def threads(self) -> int:
         return _status(self.process.pid, "Threads")
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just died otherwise
+        os.kill(pid, number)
 
 
 def _status(pid: int, field: str) -> int:
@@ -128,8 +145,8 @@ class Soak:
                         worker.end(signal.SIGKILL)
 
     def _run(self, sender: Server) -> dict[str, Any]:
-        for _ in range(self.count):
-            self._start()
+        for number in range(self.count):
+            self._start(is_group=number == 0)
         self._warm_up(sender)
         with self.log.client() as client:
             client.flushall()
@@ -181,14 +198,16 @@ class Soak:
             self._waiting.submit(each.wait, PATIENCE)
             _CLOCK.wait(self._enough, pause)
 
-    def _start(self) -> None:
+    def _start(self, *, is_group: bool) -> None:
         self._started += 1
-        self.workers.append(Worker(self.server.url, self.log.url, self._started, self.kept))
+        self.workers.append(Worker(self.server.url, self.log.url, self._started, self.kept, is_group=is_group))
 
     # -- faults ------------------------------------------------------------------------------------------------------
 
     def _kill_until(self, end: float) -> None:
-        faults: list[Callable[[], str]] = [self._kill] * 6 + [self._pause, self._stop, self._flush, self._cut]
+        faults: list[Callable[[], str]] = (
+            [self._kill] * 6 + [self._kill_child] * 4 + [self._pause, self._stop, self._flush, self._cut]
+        )
         faults += [self._crash_redis] * 2
         while _CLOCK.monotonic() < end:
             _CLOCK.wait(_never, min(self.chance.uniform(0.3, 2.0), max(0.0, end - _CLOCK.monotonic())))
@@ -198,7 +217,7 @@ class Soak:
         return self.workers.pop(self.chance.randrange(len(self.workers)))
 
     def _replace(self, victim: Worker, number: int) -> None:
-        self._start()
+        self._start(is_group=victim.is_group)
         victim.end(number)
         self.dead.append(victim)
 
@@ -210,12 +229,19 @@ class Soak:
         self._replace(self._victim(), signal.SIGTERM)
         return "workers stopped in good order"
 
+    def _kill_child(self) -> str:
+        group = next(worker for worker in self.workers if worker.is_group)
+        if not group.children:
+            return "groups without children yet"
+        _signal(self.chance.choice([*group.children.values()]), signal.SIGKILL)
+        return "children of a group killed"
+
     def _pause(self) -> str:
-        paused = self.chance.choice(self.workers)
-        paused.process.send_signal(signal.SIGSTOP)
+        paused = self.chance.choice(self.workers).pid_of_any(self.chance)
+        _signal(paused, signal.SIGSTOP)
         _CLOCK.wait(_never, LEASE * 1.5)
-        paused.process.send_signal(signal.SIGCONT)
-        return "workers paused for longer than their lease"
+        _signal(paused, signal.SIGCONT)
+        return "workers, children or supervisors paused for longer than a lease"
 
     def _crash_redis(self) -> str:
         self.server.kill()

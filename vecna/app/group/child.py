@@ -6,16 +6,19 @@ import contextlib
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Self
 
-from vecna.app.delivery_values import Item
+from vecna.app.delivery_values import Hold, Item
 from vecna.app.group import reports
 from vecna.app.worker.scheduling import Served
 from vecna.app.worker.worker import Worker
 
 #: Bytes of reports that wait to be sent; beyond them the supervisor is deaf, and told all anew when it hears again.
 _MOST_UNSENT: Final = 1024 * 1024
+#: Leases that were reported are looked at again, so many with each report.
+_LOOKS: Final = 20
 
 
 def leave_signals_to_the_supervisor() -> None:
@@ -58,6 +61,7 @@ class Line:
         self._config = server.config
         self._items: Callable[[], Iterable[Item]] | None = None
         self._lock = threading.Lock()
+        self._reported: deque[Hold] = deque()
         self._unsent = b""
         self._behind = False
         self._news = threading.Event()
@@ -125,13 +129,25 @@ class Line:
         if not items:
             return
         lease, hard = self._config.lease, self._config.hard_timeout
-        runs: list[tuple[str, str, float | None]] = []
+        runs: list[reports.Row] = []
         for item in items:
             timeout = item.signature.set_options.get("timeout")
             runs.append((item.uuid, item.name, hard if timeout is None else timeout.total_seconds() + lease))
         hold = items[0].hold
         with self._lock:
-            self._send(reports.held(hold.queue, hold.token, runs))
+            self._send(reports.held(hold.queue, hold.token, runs, self._over()))
+            self._reported.append(hold)
+
+    def _over(self) -> list[tuple[str, str]]:
+        """Some leases that were reported and hold nothing any more. Under the lock."""
+        over: list[tuple[str, str]] = []
+        for _ in range(min(len(self._reported), _LOOKS)):
+            hold = self._reported.popleft()
+            if hold.items:
+                self._reported.append(hold)
+            else:
+                over.append((hold.queue, hold.token))
+        return over
 
     def ended(self, items: Iterable[Item]) -> None:
         """Report ends, as far as the supervisor has to hear of them soon."""
@@ -152,9 +168,9 @@ class Line:
                         self._behind = bool(self._unsent)
                     self._send(reports.alive(self._holds(self._items())))
 
-    def _holds(self, items: Iterable[Item]) -> Iterable[tuple[str, str, list[tuple[str, str, float | None]]]]:
+    def _holds(self, items: Iterable[Item]) -> Iterable[tuple[str, str, list[reports.Row]]]:
         now = self._clock.monotonic()
-        holds: dict[tuple[str, str], list[tuple[str, str, float | None]]] = {}
+        holds: dict[tuple[str, str], list[reports.Row]] = {}
         for item in items:
             if not item.hold.lost:
                 runs = holds.setdefault((item.hold.queue, item.hold.token), [])

@@ -120,7 +120,8 @@ class WorkerGroup:
             if self._run is None:
                 self._run = _Running(self._server, self.name, self.workers, self._command, self._on_change)
                 self._run.start()
-                log.info(f"worker group {self.name} starts: {len(self.workers)} processes", worker=self.name)
+                es = "es" if len(self.workers) > 1 else ""
+                log.info(f"worker group {self.name} starts {len(self.workers)} process{es}", worker=self.name)
 
     def quit(self, timeout: dt.timedelta | float | None = 30) -> bool:
         """Have the children take no more, wait for what runs, and have the rest handed back.
@@ -172,7 +173,7 @@ class WorkerGroup:
         if run is None:
             return
         supervisor, told = run.supervisor, False
-        while not supervisor.ended.is_set():
+        while not (supervisor.ended.is_set() or supervisor.failure):
             if signals.count > 1:
                 self.quit(0)
                 break

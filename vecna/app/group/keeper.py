@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import attrs
@@ -17,7 +17,6 @@ import attrs
 from vecna import log
 from vecna.app.delivery_values import Wiring
 from vecna.app.group.reports import Alive, Ended, Held, Report
-from vecna.app.group.reports import Run as ReportedRun
 from vecna.app.worker.outage import Outage
 from vecna.domain.errors import BrokerUnavailable
 from vecna.ports.values import SettleAs, Settlement
@@ -54,12 +53,24 @@ class _Run:
 
 @attrs.define
 class _Books:
-    """What is known of one child: by queue and token, by task id; and when it last said what it holds."""
+    """What is known of one child: by queue and token what it has reported, and when it last said all that it holds."""
 
     heard_at: float
-    holds: dict[tuple[str, str], dict[str, _Run]] = attrs.field(factory=dict)
+    reported: dict[tuple[str, str], tuple[Held, float]] = attrs.field(factory=dict)
+    ended: set[str] = attrs.field(factory=set)
     silent: bool = False
     guilty: frozenset[str] = frozenset()
+
+    def runs(self, held: Held, at: float) -> dict[str, _Run]:
+        """What is held under a lease. Only now is the report looked into: most leases are over long before."""
+        return {
+            run.uuid: _Run(
+                run.name,
+                math.inf if run.left is None or run.uuid in self.ended else at + run.left,
+                passed=run.left is not None and run.left <= 0,
+            )
+            for run in held.runs()
+        }
 
 
 @attrs.frozen
@@ -103,16 +114,16 @@ class Keeper:
             if books is None:
                 books = self._books[child] = _Books(now)
             match report:
-                case Held(queue, token, runs):
-                    books.holds[queue, token] = _runs(runs, now)
-                case Ended(uuids):
-                    over = set(uuids)
-                    for held in books.holds.values():
-                        for uuid in over.intersection(held):
-                            held[uuid].until = math.inf
-                case Alive(holds):
+                case Held():
+                    for over in report.over:
+                        books.reported.pop(over, None)
+                    books.reported[report.queue, report.token] = (report, now)
+                case Ended():
+                    books.ended.update(report.uuids)
+                case Alive():
                     books.heard_at = now
-                    books.holds = {(hold.queue, hold.token): _runs(hold.runs, now) for hold in holds}
+                    books.reported = {(held.queue, held.token): (held, now) for held in report.holds}
+                    books.ended.clear()
                     if books.silent:
                         books.silent = False
                         log.info(f"worker {child.name} is heard again", worker=child.name)
@@ -129,13 +140,10 @@ class Keeper:
             books = self._books.pop(child, None)
             if books is None:
                 return
-            for (queue, token), runs in books.holds.items():
-                if not blamed:
-                    blameless = tuple(runs)
-                elif books.guilty:
-                    blameless = tuple([uuid for uuid in runs if uuid not in books.guilty])
-                else:
-                    blameless = ()
+            for (queue, token), reported in books.reported.items():
+                blameless: tuple[str, ...] = ()
+                if not blamed or books.guilty:
+                    blameless = tuple([uuid for uuid in books.runs(*reported) if uuid not in books.guilty])
                 self._estates.append(_Estate(queue, token, blameless, now + self._config.lease))
         self._wake.set()
 
@@ -178,7 +186,7 @@ class Keeper:
         by_queue: dict[str, list[tuple[_Books, str]]] = {}
         with self._lock:
             for books in self._books.values():
-                for queue, token in books.holds:
+                for queue, token in books.reported:
                     by_queue.setdefault(queue, []).append((books, token))
         missed: list[BrokerUnavailable] = []
         for queue, held in by_queue.items():
@@ -191,7 +199,7 @@ class Keeper:
             with self._lock:
                 for (books, token), extension in zip(held, extensions, strict=True):
                     if not extension.alive:  # settled, or lost: its child hears of that itself
-                        books.holds.pop((queue, token), None)
+                        books.reported.pop((queue, token), None)
         if missed:
             raise missed[0]
 
@@ -226,7 +234,7 @@ class Keeper:
             known = list(self._books.items())
             for child, books in known:
                 silence = now - books.heard_at
-                held = [(uuid, run) for runs in books.holds.values() for uuid, run in runs.items()]
+                held = [run for reported in books.reported.values() for run in books.runs(*reported).items()]
                 # Where a child can speak, it says itself what still runs.
                 is_silent = silence > 2 * self._config.heartbeat
                 passed = [(uuid, run) for uuid, run in held if run.passed or (is_silent and run.until <= now)]
@@ -246,13 +254,6 @@ class Keeper:
                         f"Until their hard limits its leases are kept for it, of {_some(held)}",
                         worker=child.name,
                     )
-
-
-def _runs(runs: Iterable[ReportedRun], now: float) -> dict[str, _Run]:
-    return {
-        run.uuid: _Run(run.name, math.inf if run.left is None else now + run.left, passed=(run.left or 1.0) <= 0)
-        for run in runs
-    }
 
 
 def _some(runs: list[tuple[str, _Run]]) -> str:

@@ -32,12 +32,18 @@ class Held(msgspec.Struct, array_like=True, tag="held"):
     Attributes:
         queue: where it is from.
         token: of the lease.
-        runs: what it holds; a repeated report replaces the one before.
+        encoded: what it holds, `Run`s that need not be looked at; a repeated report replaces the one before.
+        over: queues and tokens of leases that were reported, and hold nothing any more.
     """
 
     queue: str
     token: str
-    runs: list[Run]
+    encoded: msgspec.Raw
+    over: list[tuple[str, str]] = []
+
+    def runs(self) -> list[Run]:
+        """What it holds."""
+        return _runs.decode(self.encoded)
 
 
 class Ended(msgspec.Struct, array_like=True, tag="ended"):
@@ -56,11 +62,15 @@ Report = Held | Ended | Alive
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Report)
+_runs: Final = msgspec.json.Decoder(list[Run])
+
+#: A `Run` before it travels.
+Row = tuple[str, str, float | None]
 
 
-def held(queue: str, token: str, runs: list[tuple[str, str, float | None]]) -> bytes:
+def held(queue: str, token: str, runs: list[Row], over: list[tuple[str, str]]) -> bytes:
     """A `Held` as it travels."""
-    return _encoder.encode(("held", queue, token, runs)) + b"\n"
+    return _encoder.encode(("held", queue, token, runs, over)) + b"\n"
 
 
 def ended(uuids: list[str]) -> bytes:
@@ -68,7 +78,7 @@ def ended(uuids: list[str]) -> bytes:
     return _encoder.encode(("ended", uuids)) + b"\n"
 
 
-def alive(holds: Iterable[tuple[str, str, list[tuple[str, str, float | None]]]]) -> bytes:
+def alive(holds: Iterable[tuple[str, str, list[Row]]]) -> bytes:
     """An `Alive` as it travels."""
     return _encoder.encode(("alive", [("held", *hold) for hold in holds])) + b"\n"
 

@@ -81,12 +81,12 @@ def test_reports_say_what_is_held_and_how_long_it_may_run(ends, wiring):
     line.starting(items)
     held = end.next(Held)
     assert (held.queue, held.token) == ("vecna_tasks", items[0].hold.token)
-    assert held.runs == [Run("a", "f", 100.0), Run("b", "f", 8.0)]
+    assert held.runs() == [Run("a", "f", 100.0), Run("b", "f", 8.0)]
 
     line.watch(deliveries.items)
-    assert [run.left for hold in end.next(Alive).holds for run in hold.runs] == [None, None]  # neither runs yet
+    assert [run.left for hold in end.next(Alive).holds for run in hold.runs()] == [None, None]  # neither runs yet
     items[1].started = wiring.clock.monotonic() - 20
-    while (left := end.next(Alive).holds[0].runs[1].left) is None:
+    while (left := end.next(Alive).holds[0].runs()[1].left) is None:
         pass
     assert left <= -12
     items[1].ended, items[1].claim = True, [None]
@@ -95,6 +95,9 @@ def test_reports_say_what_is_held_and_how_long_it_may_run(ends, wiring):
     deliveries.let_go(items)
     while end.next(Alive).holds:
         pass
+    _, others = items_of(wiring, Signature("f", uuid="c"))
+    line.starting(others)
+    assert end.next(Held).over == [("vecna_tasks", held.token)]
 
 
 def test_a_supervisor_that_does_not_listen_holds_up_nobody_and_is_told_all_when_it_does(ends, wiring, monkeypatch):
@@ -106,7 +109,7 @@ def test_a_supervisor_that_does_not_listen_holds_up_nobody_and_is_told_all_when_
     assert line._behind
     line.watch(deliveries.items)
 
-    assert len(end.next(Alive).holds[0].runs) == 10
+    assert len(end.next(Alive).holds[0].runs()) == 10
 
 
 def test_signals_do_nothing_to_a_child_nor_to_what_its_tasks_start():

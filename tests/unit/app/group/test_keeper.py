@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import msgspec
 import pytest
 
 from tests.unit.app.doubles import logged
@@ -13,6 +14,10 @@ from vecna.ports.values import Standing
 
 QUEUE = "vecna_tasks"
 LEASE, BEAT, HARD = 30.0, 10.0, 100.0
+
+
+def held(queue, token, runs, over=()):
+    return Held(queue, token, msgspec.Raw(msgspec.json.encode(runs)), list(over))
 
 
 class Child:
@@ -39,7 +44,7 @@ class Scene:
         """Have the child lease tasks of these names, and say so; gives the lease."""
         self.wiring.send(*[Signature(name, uuid=name) for name in names])
         lease = self.lease("child")
-        self.keeper.heard(self.child, Held(QUEUE, lease.token, self.runs(names, limits)))
+        self.keeper.heard(self.child, held(QUEUE, lease.token, self.runs(names, limits)))
         return lease
 
     def runs(self, names, limits):
@@ -47,7 +52,7 @@ class Scene:
 
     def alive(self, lease=None, **left):
         """Have the child say that it is alive."""
-        holds = [Held(QUEUE, lease.token, [Run(name, name, limit) for name, limit in left.items()])] if lease else []
+        holds = [held(QUEUE, lease.token, [Run(name, name, limit) for name, limit in left.items()])] if lease else []
         self.keeper.heard(self.child, Alive(holds))
 
     def lease(self, worker="other", count=100):
@@ -144,6 +149,16 @@ def test_what_is_not_held_any_more_is_not_kept(scene):
     scene.pass_time(LEASE + 1)
 
     assert scene.broker.calls.count("extend") == 0
+
+
+def test_what_is_said_to_be_over_with_another_report_is_not_kept(scene):
+    first = scene.hold("a")
+    scene.keeper.heard(scene.child, held("other", "1:child:1", [], [(QUEUE, first.token)]))
+    for _ in range(2):  # at first it looks like an outage
+        scene.pass_time(LEASE + 1)
+        found = scene.lease().deliveries
+
+    assert [item.uuid for item in found] == ["a"]
 
 
 def test_a_lease_that_was_lost_is_forgotten(scene):

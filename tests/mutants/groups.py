@@ -1,0 +1,50 @@
+"""Breaks of worker groups."""
+
+from tests.mutants.mutant import Target, of
+
+_GROUP = "vecna/app/group"
+
+GROUPS = Target(
+    "groups",
+    ("tests/unit/app/group", "tests/faults/test_worker_groups.py"),
+    (
+        *of(
+            f"{_GROUP}/keeper.py",
+            ("the leases of children are not kept", "if now >= self._beat_at or", "if"),
+            ("a crash is not counted", "if not blamed or books.guilty:", "if True:"),
+            ("the innocent are counted with the guilty", "if uuid not in books.guilty])", "if False])"),
+            ("a hard limit ends nothing", "                    child.kill()\n", ""),
+            ("who can speak is not asked", "(is_silent and run.until <= now)", "run.until <= now"),
+            ("what could not be handed over is forgotten", "self._estates.append(estate)", "pass"),
+            ("what has ended still has a limit", "books.ended.update(report.uuids)", "pass"),
+            ("what is over is kept", "books.reported.pop(over, None)", "pass"),
+        ),
+        *of(
+            f"{_GROUP}/supervisor.py",
+            ("a dead child is not replaced", "not self._draining and seat.start_at <= now", "not seat.deaths"),
+            ("a crash loop spins", "return pause * (0.5 + self._chance.random() / 2)", "return 0.0"),
+            (
+                "a module that cannot be imported is tried for ever",
+                "nobody and (hopeless or self._failed_starts >= MOST_FAILED_STARTS)",
+                "False",
+            ),
+            ("children are not told to stop", "self._order(child, DRAIN)", "pass"),
+            ("who does not let go is waited for", "                    child.kill()\n", "                    pass\n"),
+            (
+                "a forced stop is blamed on the tasks",
+                "self._buried(child, not self._aborting)",
+                "self._buried(child, True)",
+            ),
+        ),
+        *of(
+            f"{_GROUP}/child.py",
+            ("a supervisor that is gone is not missed", "max(self.count, 1)", "max(self.count, 1 if order else 0)"),
+            ("children act on signals of their own", "signal.signal(number, _nothing)", "signal.getsignal(number)"),
+            ("a supervisor that was deaf is not told anew", "self._behind = bool(self._unsent)", "pass"),
+        ),
+        *of(
+            "vecna/app/worker/intake.py",
+            ("what starts is not reported before", "self._starting(fitting)", "pass"),
+        ),
+    ),
+)
