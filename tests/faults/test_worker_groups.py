@@ -1,5 +1,6 @@
 """Worker groups as real processes on a real Redis: children and supervisors are killed, stopped, held up."""
 
+import datetime as dt
 import os
 import signal
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.test_worker_processes import PATIENCE, ROOT, Scene, WorkerProcess, where
+from tests.faults.test_worker_processes import LEASE, PATIENCE, QUEUE, ROOT, Scene, WorkerProcess, where
+from vecna.domain.errors import TaskFailed
 from vecna.domain.signature import Signature
 from vecna.ports.values import Standing
 
@@ -99,6 +101,16 @@ def test_what_a_killed_child_ran_runs_elsewhere_and_the_child_is_replaced(scene)
     assert group.ended() == 0
 
 
+def test_a_task_that_kills_its_child_each_time_becomes_a_dead_letter_and_the_others_run(scene):
+    group = scene.group(GroupOfOne, lease=1000, max_deliveries=2)
+    (bad,) = scene.send("poison", 1)
+
+    with pytest.raises(TaskFailed, match="died or went silent 2 times"):
+        bad.get(timeout=PATIENCE)
+    assert scene.send("work", 1)[0].get(timeout=PATIENCE) == 0
+    group.until_lines("worker g.1 has died", 2)
+
+
 def test_children_finish_what_runs_and_end_when_their_supervisor_was_killed(scene):
     group = scene.group()
     handles = scene.send("hold", 3)
@@ -140,9 +152,9 @@ def test_a_second_signal_hands_back_at_once_and_exits_with_1(scene):
     assert group.ended() == 1
     assert [where(scene, handle) for handle in handles] == [Standing.PENDING] * 2
     assert group.lines[-1].startswith("vecna: worker group g was stopped")
-    scene.worker("other")
-    assert {scene.running()[2] for _ in range(2)} == {1}  # handed back: no crash was counted
-    scene.go(2)
+    duration = dt.timedelta(seconds=LEASE)
+    lease = scene.server.broker.lease(QUEUE, 2, worker="other", call=1, duration=duration, max_deliveries=5)
+    assert [delivery.crashes for delivery in lease.deliveries] == [0, 0]  # handed back: nothing was counted
 
 
 def test_a_task_that_holds_the_interpreter_for_longer_than_its_lease_keeps_it(scene, pipe):

@@ -39,7 +39,11 @@ GROUPS = Target(
         *of(
             f"{_GROUP}/child.py",
             ("a supervisor that is gone is not missed", "max(self.count, 1)", "max(self.count, 1 if order else 0)"),
-            ("children act on signals of their own", "signal.signal(number, _nothing)", "signal.getsignal(number)"),
+            (
+                "what tasks start is deaf to signals",
+                "signal.signal(number, _nothing)",
+                "signal.signal(number, signal.SIG_IGN)",
+            ),
             ("a supervisor that was deaf is not told anew", "self._behind = bool(self._unsent)", "pass"),
         ),
         *of(

@@ -186,7 +186,7 @@ class WorkerGroup:
             raise WorkerAborted(f"worker group {self.name} stops: {supervisor.failure}")
         if supervisor.unfinished:
             raise WorkerAborted(
-                f"worker group {self.name} was stopped with tasks unfinished; these were handed back: "
+                f"worker group {self.name} was stopped; what had not finished was handed back by, or for, "
                 + ", ".join(supervisor.unfinished)
             )
 
