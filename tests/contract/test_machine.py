@@ -218,6 +218,10 @@ class BrokerMachine(Machine):
     def cancel(self, queue, chosen, repeat):
         self.both("broker", "cancel", queue, chosen, repeat=repeat)
 
+    @rule(queue=queues, chosen=st.lists(uuids, min_size=1, max_size=4))
+    def drop_dead(self, queue, chosen):
+        self.both("broker", "drop_dead", queue, chosen)
+
     @rule(queue=queues, limit=st.sampled_from([1, 500]))
     def purge(self, queue, limit):
         self.both("broker", "purge", queue, limit)

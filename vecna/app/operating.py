@@ -4,17 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
+
+import attrs
 
 from vecna.app.relaying import carry_all
+from vecna.app.requeueing import requeue
+from vecna.app.results import AsyncResult
 from vecna.app.schedules import ScheduleServer
+from vecna.app.signing import signed_plans
 from vecna.app.twins import blocking, twin
+from vecna.domain.errors import UnknownTask
 from vecna.domain.ids import check_id
+from vecna.domain.signature import Signature
+from vecna.domain.signing import verified
+from vecna.ports.values import Standing
 
 Progress = Callable[[int, int], None]
 
 
+@attrs.frozen
+class Retried:
+    """What became of a dead task that is run again.
+
+    Attributes:
+        result: the handle of its copy; `is_new` is False if there was one already.
+        later: ids of the copies of what follows it.
+        left_out: what of its workflow was not copied, and why; "" if all was.
+    """
+
+    result: AsyncResult[Any]
+    later: tuple[str, ...] = ()
+    left_out: str = ""
+
+
 class OperatingServer(ScheduleServer):
-    """Empties queues."""
+    """Empties queues, runs dead tasks again."""
 
     @blocking
     def purge(self, queue: str, *, on_progress: Progress | None = None) -> int:
@@ -49,4 +74,41 @@ class OperatingServer(ScheduleServer):
             if not step.left:
                 return stopped
 
+    @blocking
+    def retry_dead_task(self, uuid: str) -> Retried:
+        """Run a dead task again: a copy under a new id, with its callbacks and the later links of its chain.
+
+        The copy carries the dead task's id in its header `retry_of`, and begins at once, without its `eta` or `delay`.
+        The dead letter is removed; the task itself and its workflow stay ended. Of a group's member only what follows
+        it within the group is copied. Called again before that has expired it sends nothing new.
+
+        Args:
+            uuid: the dead task's id.
+
+        Returns:
+            The handle of the copy, and what of the workflow was left out.
+
+        Raises:
+            UnknownTask: no dead letter has this id.
+            InvalidSignature: what is left of it cannot be read or sent, or is not signed by any of `signing_keys`.
+            InvalidArgument: no id can be written so, or the results that it was to be passed have expired.
+            BrokerUnavailable: the store cannot be reached; the call may be repeated, and makes one copy.
+        """
+        (place,) = self.broker.locate([check_id(uuid, "task id")])
+        if place is None or place.standing is not Standing.DEAD:
+            where = "it is not with the broker" if place is None else f"it is {place.standing} in queue {place.queue}"
+            raise UnknownTask(f"no dead letter has the id {uuid}: {where}")
+        dead = verified(Signature.from_json(place.body), self._config.signing_keys)
+        found = requeue(signed_plans(self.backend, self._config), dead, place.queue)
+        if found.chain is None:
+            sent = self._sending.send([found.copy], self.broker, self.backend, self.clock, self._here().closing)
+            is_new = sent[0].is_new
+        else:
+            is_new = self._send_workflow(found.chain, 0).is_new
+        self.broker.drop_dead(place.queue, [uuid])
+        result = AsyncResult[Any](self, found.copy.uuid, found.copy, is_new=is_new, queue=place.queue)
+        later = [each.uuid for each in found.chain.signatures()][1:] if found.chain is not None else []
+        return Retried(result, tuple(later), found.left_out)
+
     purge_async = twin(purge)
+    retry_dead_task_async = twin(retry_dead_task)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from vecna.app.requeueing import RETRY_OF
 from vecna.app.server import Server
 from vecna.cli.printing import args_option, arguments, json_option, one_line, print_fields, print_json
 from vecna.cli.serving import with_server
@@ -82,6 +83,23 @@ def cancel(server: Server, uuids: tuple[str, ...], by_code: bool) -> None:
         raise click.ClickException("; ".join(failed))
 
 
+@task_commands.command("retry")
+@click.argument("uuids", metavar="ID...", nargs=-1, required=True)
+@with_server
+def retry(server: Server, uuids: tuple[str, ...]) -> None:
+    """Run dead tasks again, each as a copy under a new id, which is printed; with what follows it in its chain.
+
+    The dead letter is removed; the old task and its workflow stay ended.
+    """
+    for uuid in uuids:
+        retried = server.retry_dead_task(uuid)
+        later = f", and {len(retried.later)} that follow it" if retried.later else ""
+        before = "" if retried.result.is_new else " (it was sent before)"
+        click.echo(f"{uuid}  runs again as {retried.result.uuid}{later}{before}")
+        if retried.left_out:
+            click.echo(f"{uuid}: {retried.left_out}", err=True)
+
+
 def _unknown(uuid: str, by_code: bool) -> str:
     if by_code:
         return f"nothing with the code {uuid} is waiting or running"
@@ -106,6 +124,7 @@ def _known(state: TaskState, place: Place | None, signature: Signature | None) -
         "stands": _standing(state, place),
         "queue": None if place is None else place.queue,
         "code": code,
+        "retry_of": None if signature is None else signature.headers.get(RETRY_OF),
         "result": state.value() if state.is_success else None,
         "error": state.error,
         "error_type": state.error_type,

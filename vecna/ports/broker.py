@@ -184,7 +184,7 @@ class Inspection(ABC):
 
 
 class Cancelling(ABC):
-    """Stopping what has not started."""
+    """Stopping what has not started, and clearing away what is dead."""
 
     @abstractmethod
     def cancel(self, queue: str, uuids: Sequence[str]) -> list[Canceling]:
@@ -208,6 +208,10 @@ class Cancelling(ABC):
         leased, ENDING or dead is left alone. A repeated call stops the next ones; an adapter may stop fewer than asked
         for, but calls that are repeated come to an end.
         """
+
+    @abstractmethod
+    def drop_dead(self, queue: str, uuids: Sequence[str]) -> list[bool]:
+        """Remove dead letters from a queue: what else has these ids is left alone. For each whether it was one."""
 
 
 class Broker(Queueing, Wakeup, Inspection, Cancelling, Staging, CodeCancelling, Schedules, ABC):

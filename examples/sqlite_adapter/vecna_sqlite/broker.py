@@ -188,6 +188,11 @@ class SqliteBroker(DocumentSchedules, p.Broker):
             left = "SELECT count(*) FROM messages WHERE queue = ? AND standing IN ('pending', 'delayed', 'held')"
             return p.Purge(len(waiting), at.sql.execute(left, (queue,)).fetchone()[0])
 
+    def drop_dead(self, queue: str, uuids: Sequence[str]) -> list[bool]:
+        drop = "DELETE FROM messages WHERE queue = ? AND uuid = ? AND standing = 'dead'"
+        with self._store.step() as documents:
+            return [documents.sql.execute(drop, (queue, uuid)).rowcount > 0 for uuid in uuids]
+
     def cancel_code(self, queue: str, code: str, cursor: str = "") -> p.CodeCancel:
         sharing = "code = ? AND code <> '' AND uuid > ? ORDER BY uuid LIMIT ?"
         with self._step() as step:

@@ -84,6 +84,7 @@ def use_workflows(driven):
     assert len(driven.broker.cancel_code("held", "c").canceled) == 2
     assert driven.broker.unstage("held", complete.root) == 0
     assert driven.broker.purge("held").left == 0
+    assert driven.broker.drop_dead("held", ["nobody"]) == [False]
     driven.settle(driven.lease(queue="held"))
     driven.backend.report([Report(group.group_uuid, index, succeeded=not index) for index in range(2)])
     assert driven.backend.get_step(complete.root, 1) == complete.steps[0]

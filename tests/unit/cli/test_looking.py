@@ -218,6 +218,20 @@ def test_a_task_is_cancelled(server: Server, run: Run) -> None:
     assert server.get_pending_tasks() == []
 
 
+def test_a_dead_task_is_run_again(server: Server, run: Run) -> None:
+    uuid = dead(server, Signature("add", [1, 2]))
+
+    status, out, err = run("task", "retry", uuid)
+    assert (status, err) == (0, "")
+    (waiting,) = server.get_pending_tasks()
+    assert out == f"{uuid}  runs again as {waiting.uuid}\n"
+    assert json_of(run, "task", "show", waiting.uuid)["retry_of"] == uuid
+    assert json_of(run, "tasks", "dead") == []
+    status, out, err = run("task", "retry", uuid)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"vecna: no dead letter has the id {uuid}")
+
+
 # -- emptying a queue -----------------------------------------------------------------------------------------------
 
 
@@ -307,7 +321,7 @@ def test_a_server_is_named_by_app_broker_config_or_environment(
 
 
 @pytest.mark.parametrize(
-    "args", [["queues"], ["tasks", "dead"], ["task", "show", "x"], ["task", "cancel", "x"], ["periodic", "list"]]
+    "args", [["queues"], ["tasks", "dead"], ["task", "retry", "x"], ["task", "cancel", "x"], ["periodic", "list"]]
 )
 def test_a_broker_that_is_away_is_one_line(run: Run, args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:

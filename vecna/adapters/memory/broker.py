@@ -251,6 +251,18 @@ class MemoryBroker(MemoryStaging, MemorySchedules, Broker, AsyncQueueing):
             found.announce()
             return purge
 
+    def drop_dead(self, queue: str, uuids: Sequence[str]) -> list[bool]:
+        """See `vecna.ports.Cancelling`."""
+        check_id(queue, "queue name")
+        check_ids(uuids, "task id")
+        with self._lock:
+            found = self._store.queue(queue)
+            dropped = [found.dead.pop(uuid, None) for uuid in uuids]
+            for held in dropped:
+                if held is not None:
+                    found.drop(held)
+            return [held is not None for held in dropped]
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -22,6 +22,8 @@ from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, Pu
 
 #: Most bytes of records that one lease or page answers with.
 REPLY_BYTES: Final = 8 * 1024 * 1024
+#: Dead letters that are removed in one step: each is looked for in the list of all.
+_DROPPED: Final = 50
 
 _ANSWERS: Final = {"o": Answer.OK, "a": Answer.ALREADY, "l": Answer.LOST, "g": Answer.GONE, "f": Answer.FLAGGED}
 _CANCELINGS: Final = {"c": Canceling.CANCELED, "r": Canceling.RUNNING, "u": Canceling.UNKNOWN}
@@ -164,6 +166,17 @@ class RedisBroker(RedisSchedules, Broker, AsyncQueueing):
         check_id(queue, "queue name")
         now, most = wire.now_argument(self._connections.clock), max(0, min(limit, CHUNK))
         return Purge(*self._run(scripts.PURGE, queue, now, most, CHUNK_BYTES))
+
+    def drop_dead(self, queue: str, uuids: Sequence[str]) -> list[bool]:
+        """See `vecna.ports.Cancelling`."""
+        check_id(queue, "queue name")
+        check_ids(uuids, "task id")
+        now = wire.now_argument(self._connections.clock)
+        found: list[bool] = []
+        for start in range(0, len(uuids), _DROPPED):
+            answers = self._run(scripts.DROP_DEAD, queue, now, *uuids[start : start + _DROPPED])
+            found += [answer == "1" for answer in answers.decode()]
+        return found
 
     def close(self) -> None:
         """See `vecna.ports.Broker`. Waiters are closed by who has made them."""

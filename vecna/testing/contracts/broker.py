@@ -18,7 +18,7 @@ from vecna.testing.contracts.following import FollowUpLaws
 from vecna.testing.contracts.forfeiting import ForfeitLaws, ForfeitWakeLaws
 from vecna.testing.contracts.inspecting import InspectLaws
 from vecna.testing.contracts.leasing import LeaseLaws
-from vecna.testing.contracts.purging import PurgeLaws
+from vecna.testing.contracts.purging import DropDeadLaws, PurgeLaws
 from vecna.testing.contracts.racing import RaceLaws
 from vecna.testing.contracts.schedule_racing import ScheduleRaceLaws
 from vecna.testing.contracts.schedule_relaying import RelayScheduleLaws, ScheduleWakeLaws
@@ -42,6 +42,7 @@ class BrokerContract(
     FollowUpLaws,
     CancelLaws,
     PurgeLaws,
+    DropDeadLaws,
     InspectLaws,
     UnstageWakeLaws,
     CodeCancelWakeLaws,

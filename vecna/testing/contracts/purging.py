@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vecna.adapters.clock import ManualClock
+from vecna.domain.decide import Attempts
 from vecna.domain.errors import InvalidArgument
 from vecna.ports.values import Answer, Canceling, Purge, QueueCounts, SettleAs, Standing, Verdict
 from vecna.testing.contracts.driven import BrokerCase, DrivenQueue, names
@@ -122,3 +123,49 @@ class PurgeLaws(BrokerCase):
         with pytest.raises(InvalidArgument):
             queue.broker.purge(hostile)
         assert queue.broker.purge("nowhere") == Purge(0, 0)
+
+
+class DropDeadLaws(BrokerCase):
+    """`Cancelling.drop_dead`."""
+
+    def test_a_dead_letter_is_removed_once(self, queue: DrivenQueue) -> None:
+        """With all that was kept about it: under its id something new may come."""
+        queue.send("a", "b", "c", code="code")
+        for delivery in queue.take(3):
+            queue.settle(delivery, SettleAs.DEAD, reason="why")
+
+        assert queue.broker.drop_dead("q", ["c", "nobody", "a"]) == [True, False, True]
+        assert queue.broker.drop_dead("q", ["a", "b"]) == [False, True]
+
+        assert queue.counts() == QueueCounts()
+        assert queue.broker.get_dead_tasks("q") == []
+        assert queue.standing("a") is None
+        assert queue.broker.cancel_code("q", "code").canceled == ()
+        assert queue.send("a") == [True]
+        delivery = queue.take_one()
+        assert (delivery.uuid, delivery.crashes, delivery.attempts, delivery.verdict) == ("a", 0, Attempts(), None)
+
+    def test_what_is_not_dead_is_not_removed(self, queue: DrivenQueue) -> None:
+        """Nor what is dead in another queue."""
+        queue.send("leased", "ending", "pending")
+        queue.send("delayed", delay=SECOND)
+        queue.take_one()
+        queue.cancel("ending")
+        queue.at("other").send("dead")
+        queue.at("other").settle(queue.at("other").take_one(), SettleAs.DEAD)
+        every = ["leased", "ending", "pending", "delayed", "dead"]
+
+        assert queue.broker.drop_dead("q", every) == [False] * 5
+
+        assert queue.counts() == QueueCounts(pending=1, delayed=1, leased=1, ending=1)
+        assert queue.at("other").counts() == QueueCounts(dead=1)
+
+    def test_many_are_removed(self, queue: DrivenQueue) -> None:
+        """In as many steps as it takes; the others stay in their order."""
+        uuids = [f"t{number}" for number in range(300)]
+        queue.send(*uuids)
+        queue.settle_all(queue.take(300), SettleAs.DEAD, reason="why")
+
+        assert queue.broker.drop_dead("q", uuids[::2]) == [True] * 150
+
+        assert [letter.uuid for letter in queue.broker.get_dead_tasks("q")] == uuids[1::2]
