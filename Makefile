@@ -4,6 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Tests run in so many processes, each with servers of its own. In one, for a debugger: JOBS=0.
+JOBS ?= 2
+PARALLEL := -n $(JOBS) --dist worksteal
+# Tests start hundreds of interpreters: without compiled modules each of them compiles all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup check fix test unit contract faults-long soak mutants demo bench bench-peers clean simulate simulate-redis
 
@@ -30,14 +36,14 @@ fix: $(STAMP) ## Format, and repair what ruff can repair by itself
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-test: $(STAMP) ## Run all tests, on memory and on real Redis and Valkey servers (ARGS='-k name -x')
-	$(BIN)/pytest $(ARGS)
+test: $(STAMP) ## Run all tests, on memory and on real Redis and Valkey servers (ARGS='-k name -x', JOBS=2)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 unit: $(STAMP) ## Run the fast unit tests only
-	$(BIN)/pytest tests/unit -m 'not slow' $(ARGS)
+	$(BIN)/pytest $(PARALLEL) tests/unit -m 'not slow' $(ARGS)
 
 contract: $(STAMP) ## Run the contract suites of all adapters on all servers
-	$(BIN)/pytest tests/contract $(ARGS)
+	$(BIN)/pytest $(PARALLEL) tests/contract $(ARGS)
 
 faults-long: $(STAMP) ## Run the fault tests that take long, on every kind of server
 	VECNA_TEST_KILLING=60 $(BIN)/pytest tests/faults tests/soak -m 'long or slow' $(ARGS)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from vecna import ports
 from vecna.testing import BackendContract, BrokerContract, ClockContract, LockContract
 
@@ -50,6 +52,7 @@ def test_every_class_of_laws_is_named_and_every_name_is_one() -> None:
     assert named == holders
 
 
+@pytest.mark.slow
 def test_the_adapter_of_the_page_keeps_the_laws(tmp_path: Path) -> None:
     """Its files, as they stand there, in a folder of their own."""
     for language, name, text in re.findall(r"```(\w+)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL):

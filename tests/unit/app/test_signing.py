@@ -63,6 +63,7 @@ def shop() -> Shop:
 # -- marks -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(signatures())
 def test_a_mark_survives_the_way_and_leaves_nothing(signature):
     way = Signature.from_json(sign(signature, [NEW, OLD]).to_json())

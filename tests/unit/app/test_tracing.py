@@ -158,6 +158,7 @@ def test_without_a_provider_nothing_is_done() -> None:
     assert tracing.inject(headers) is headers
 
 
+@pytest.mark.slow
 def test_a_program_without_opentelemetry_does_not_import_it() -> None:
     program = (
         "import sys, vecna\n"

@@ -223,6 +223,7 @@ async def test_an_abandoned_await_leaves_nothing(server):
     assert waiters(server) == 0
 
 
+@pytest.mark.slow
 async def test_many_members_cost_one_thread(server):
     """Ten thousand of them, awaited as a whole and one by one."""
     others = set(threading.enumerate())

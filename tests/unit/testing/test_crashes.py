@@ -12,6 +12,8 @@ from vecna.domain.workflow import Chain, Chord, Group
 from vecna.testing import CrashPoint, Harness
 from vecna.testing.crashing import METHODS
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 LEASE = 30
 OF_SCHEDULES = {CrashPoint.AFTER_FIRE, CrashPoint.AFTER_FIRE_RELAY}
 

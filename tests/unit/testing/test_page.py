@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from vecna.testing import CrashPoint
 
 PAGE = (Path(__file__).parents[3] / "docs" / "testing.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_project_of_the_page_passes(tmp_path: Path) -> None:
     blocks = re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     assert len(blocks) == len(re.findall(r"^```\w", PAGE, re.MULTILINE)) >= 12

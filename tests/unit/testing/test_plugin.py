@@ -27,6 +27,8 @@ def today() -> str:
     return str(dt.date.today())
 """
 
+pytestmark = pytest.mark.slow  # left out by `make unit`
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

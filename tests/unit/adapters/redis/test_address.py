@@ -107,6 +107,7 @@ def test_an_address_is_shown_without_its_password(url, shown):
     assert "secret-word" not in f"{[address]}"
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 def test_no_text_raises_anything_else(text):
     for url in (text, f"redis://{text}", f"rediss://x:{text}", f"redis+socket://{text}"):

@@ -145,6 +145,7 @@ def test_the_next_occurrence_does_not_depend_on_this_one(rig):
     assert rig.state(occurrence_id("fails", START + MINUTE)).state is State.FAILURE
 
 
+@pytest.mark.slow
 def test_hundreds_that_are_due_at_once_are_fired_in_one_go(rig):
     for number in range(350):
         rig.server.send_periodic_task("@hourly", tick(number), code=f"c{number}")
@@ -155,6 +156,7 @@ def test_hundreds_that_are_due_at_once_are_fired_in_one_go(rig):
     assert rig.hand.fire() == HOUR
 
 
+@pytest.mark.slow
 def test_what_is_not_due_costs_nothing(rig):
     broker = rig.server.broker
     for number in range(3000):
@@ -241,6 +243,7 @@ def test_missed_once_makes_up_with_one_run_for_the_latest(rig):
     assert rig.ran("tick") == [START + 5 * HOUR, START + 6 * HOUR]
 
 
+@pytest.mark.slow
 def test_missed_all_makes_up_with_each_in_bounded_steps(rig):
     rig.server.send_periodic_task("@every 1m", tick(), code="c", missed="all")
     rig.server.send_periodic_task("@every 1h", tick("other"), code="d")

@@ -43,6 +43,7 @@ def test_schedules_are_listed_by_what_is_due_next_with_paused_ones_last(rig):
     assert "paused" in repr(found[3])
 
 
+@pytest.mark.slow
 def test_a_thousand_are_listed(rig):
     for number in range(1100):
         rig.server.send_periodic_task("@hourly", tick(number), code=f"c{number}")
