@@ -168,7 +168,10 @@ class Sending:
         return batch.answers(ended, await lanes.enqueue(batch.left(ended)))
 
     def _batch(self, signatures: Sequence[AnySignature], clock: Clock, *, traced: bool) -> _Batch:
-        prepared = [share_code(each, each.code) for each in self.prepared(signatures, traced=traced)]
+        prepared = [
+            share_code(each, each.code) if each.on_success or each.on_error else each
+            for each in self.prepared(signatures, traced=traced)
+        ]
         messages = [self.message(signature) for signature in prepared]
         return _Batch(prepared, messages, waiting_callbacks(prepared, clock), self.old(signatures))
 
@@ -224,10 +227,11 @@ class Sending:
             }
         if traced:
             changes["headers"] = tracing.inject(signature.headers)
-        for kind in ("on_success", "on_error"):
-            callbacks = getattr(signature, kind)
-            if callbacks:
-                changes[kind] = [self._completed(callback, traced=traced) for callback in callbacks]
+        if signature.on_success or signature.on_error:
+            for kind in ("on_success", "on_error"):
+                callbacks = getattr(signature, kind)
+                if callbacks:
+                    changes[kind] = [self._completed(callback, traced=traced) for callback in callbacks]
         return signature.replace(**changes) if changes else signature
 
     def message(self, signature: AnySignature) -> Message:
@@ -301,9 +305,17 @@ def check(signature: object, *, member_of: str = "") -> None:
         raise InvalidSignature(f"send_task takes a Signature, not a {type(signature).__name__}{hint}")
     if signature.name in RESERVED:
         raise InvalidSignature(f"the task name {signature.name!r} is used by vecna itself")
+    if signature.group_uuid or signature.group_task_count or signature.chord_callback or signature.spec:
+        _check_place(signature, member_of)
+    if signature.position is not None:
+        _check_place(signature, member_of)
+    if signature.on_success or signature.on_error:
+        for callback in (*signature.on_success, *signature.on_error):
+            check(callback)
+
+
+def _check_place(signature: AnySignature, member_of: str) -> None:
     for name in _BY_WORKFLOWS:
         value = getattr(signature, name)
         if value and not (member_of and (value == member_of or name == "group_task_count")):
             raise InvalidSignature(f"{name} of task {signature.name} is set by workflows and schedules, not by hand")
-    for callback in (*signature.on_success, *signature.on_error):
-        check(callback)

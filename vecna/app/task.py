@@ -22,6 +22,7 @@ from vecna.app.twins import blocking
 from vecna.app.when import When
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.options import Options, check_options
+from vecna.domain.parts import arguments, keywords
 from vecna.domain.schedule import Missed
 from vecna.domain.signature import Signature
 from vecna.ports.clock import Clock
@@ -144,7 +145,8 @@ class Task(Generic[P, R, C]):
             InvalidArgument: an argument cannot travel.
         """
         self.parameters.check(args, kwargs)
-        return Signature(self.name, args, kwargs=kwargs, **self._call_options)
+        passed = keywords(kwargs) if kwargs else _NONE
+        return Signature.of_call(None, self.name, arguments(args), passed, options=self._call_options)
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
         """A call that may leave out the arguments that a predecessor or group will append.

@@ -7,9 +7,10 @@ errors are put on spans.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vecna.domain.signature import Signature
 
@@ -33,6 +34,8 @@ class RunSpan:
 
 
 _SILENT = RunSpan()
+#: Whether the environment names a provider, to be made when it is first asked for.
+_IS_CONFIGURED: Final = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 _NOT_RECORDED = contextlib.nullcontext(False)
 
 
@@ -41,6 +44,8 @@ def _tracer() -> Tracer | None:
     trace: Any = sys.modules.get("opentelemetry.trace")  # who records has imported it
     if trace is None:
         return None
+    if getattr(trace, "_TRACER_PROVIDER", trace) is None and not _IS_CONFIGURED:
+        return None  # nobody has set one: what the next call finds out too, for a tenth of what a send costs
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
         return None

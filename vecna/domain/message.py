@@ -40,13 +40,14 @@ class Message:
     @classmethod
     def of(cls, signature: Signature, default_queue: str) -> Message:
         """The message of a signature."""
+        option = signature.set_options.get
         return cls(
             signature.uuid,
-            signature.queue or default_queue,
+            option("queue") or default_queue,
             signature.to_json(),
-            signature.priority,
-            signature.eta,
-            signature.delay,
+            option("priority", 0),
+            option("eta"),
+            option("delay"),
             _shared_code(signature),
         )
 

@@ -174,7 +174,7 @@ class Signature(_Fields, Generic[R]):
 
     @staticmethod
     def of_call(
-        uuid: object,
+        uuid: object | None,
         name: object,
         args: tuple[Arg, ...],
         kwargs: Mapping[str, Arg] = EMPTY,
@@ -183,10 +183,12 @@ class Signature(_Fields, Generic[R]):
     ) -> Signature:
         """A call with nothing but arguments and options, which were checked before: nearly all that travels.
 
+        Without a uuid it is a new one, under a new random id.
+
         Raises:
             InvalidSignature: the id or the name is not allowed.
         """
-        own = check_id(uuid, "task id", InvalidSignature)
+        own = new_id() if uuid is None else check_id(uuid, "task id", InvalidSignature)
         made = _Fields()
         made.name = task_name(name)
         made.args = args
@@ -198,7 +200,7 @@ class Signature(_Fields, Generic[R]):
         made.group_uuid = made.spec = ""
         made.group_task_count = made.depth = 0
         made.chord_callback = made.position = None
-        made.only_here = _SENT
+        made.only_here = [True] if uuid is None else _SENT
         made.__class__ = Signature
         return cast(Signature, made)
 

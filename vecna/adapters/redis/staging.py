@@ -108,11 +108,15 @@ class RedisStaging(RedisInspection, Staging, CodeCancelling):
 
     def _portions(self, messages: Sequence[Message], more: Sequence[str]) -> Iterator[tuple[str, list[int], list[Any]]]:
         """What goes in one call each: the queue, the messages' positions, the script's arguments."""
-        by_queue: dict[str, list[int]] = {}
         check_messages(messages)
+        now = wire.now_argument(self._connections.clock)
+        if len(messages) == 1:  # nearly always: one task is sent
+            (only,) = messages
+            yield only.queue, [0], [now, only.queue, *more, only.uuid, wire.mark(only), only.body]
+            return
+        by_queue: dict[str, list[int]] = {}
         for position, message in enumerate(messages):
             by_queue.setdefault(message.queue, []).append(position)
-        now = wire.now_argument(self._connections.clock)
         for queue, positions in by_queue.items():
             for chunk in chunks(positions, lambda position: len(messages[position].body)):
                 args: list[Any] = [now, queue, *more]
@@ -137,6 +141,10 @@ class RedisStaging(RedisInspection, Staging, CodeCancelling):
 
 def chunks(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
     """Cut into pieces that one script call takes; a single item may be larger."""
+    if len(items) <= CHUNK and sum(map(size, items)) <= CHUNK_BYTES:
+        if items:
+            yield list(items)  # nearly always
+        return
     chunk: list[T] = []
     total = 0
     for item in items:
