@@ -128,11 +128,7 @@ class Line:
         """Report what may begin to run; all of it under one lease."""
         if not items:
             return
-        lease, hard = self._config.lease, self._config.hard_timeout
-        runs: list[reports.Row] = []
-        for item in items:
-            timeout = item.signature.set_options.get("timeout")
-            runs.append((item.uuid, item.name, hard if timeout is None else timeout.total_seconds() + lease))
+        runs: list[reports.Row] = [(item.uuid, item.name, self._limit(item)) for item in items]
         hold = items[0].hold
         with self._lock:
             self._send(reports.held(hold.queue, hold.token, runs, self._over()))
@@ -178,11 +174,14 @@ class Line:
         return [(queue, token, runs) for (queue, token), runs in holds.items()]
 
     def _left(self, item: Item, now: float) -> float | None:
-        if item.started is None or item.ended or item.outcome is not None:
+        if item.ended or item.outcome is not None:
             return None
+        # What has not started may do so at once, and nothing could be said any more.
+        return self._limit(item) - (0.0 if item.started is None else now - item.started)
+
+    def _limit(self, item: Item) -> float:
         timeout = item.signature.set_options.get("timeout")
-        limit = self._config.hard_timeout if timeout is None else timeout.total_seconds() + self._config.lease
-        return limit - (now - item.started)
+        return self._config.hard_timeout if timeout is None else timeout.total_seconds() + self._config.lease
 
     def _send(self, line: bytes) -> None:
         """Send as much as there is room for. Under the lock."""

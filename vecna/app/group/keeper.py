@@ -75,12 +75,19 @@ class _Books:
 
 @attrs.frozen
 class _Estate:
-    """What a dead child held under one lease: these go back uncounted, then the rest as after a crash."""
+    """What a dead child held of one queue.
+
+    Attributes:
+        queue: the queue.
+        returned: these go back uncounted, first.
+        tokens: what is left under these goes back as after a crash.
+        until: when the leases have run out by themselves, by the monotonic clock.
+    """
 
     queue: str
-    token: str
-    blameless: tuple[str, ...]
     until: float
+    returned: list[Settlement] = attrs.field(factory=list)
+    tokens: list[str] = attrs.field(factory=list)
 
 
 class Keeper:
@@ -140,11 +147,14 @@ class Keeper:
             books = self._books.pop(child, None)
             if books is None:
                 return
+            estates: dict[str, _Estate] = {}
             for (queue, token), reported in books.reported.items():
-                blameless: tuple[str, ...] = ()
+                estate = estates.setdefault(queue, _Estate(queue, now + self._config.lease))
+                estate.tokens.append(token)
                 if not blamed or books.guilty:
-                    blameless = tuple([uuid for uuid in books.runs(*reported) if uuid not in books.guilty])
-                self._estates.append(_Estate(queue, token, blameless, now + self._config.lease))
+                    blameless = [uuid for uuid in books.runs(*reported) if uuid not in books.guilty]
+                    estate.returned.extend([Settlement(uuid, token, SettleAs.RETURN) for uuid in blameless])
+            self._estates.extend(estates.values())
         self._wake.set()
 
     # -- the loop ----------------------------------------------------------------------------------------------------
@@ -221,10 +231,9 @@ class Keeper:
 
     def _give_back(self, estate: _Estate) -> None:
         broker = self._wiring.broker
-        if estate.blameless:
-            returned = [Settlement(uuid, estate.token, SettleAs.RETURN) for uuid in estate.blameless]
-            broker.settle(estate.queue, returned)
-        broker.forfeit(estate.queue, [estate.token], max_deliveries=self._config.max_deliveries)
+        if estate.returned:
+            broker.settle(estate.queue, estate.returned)
+        broker.forfeit(estate.queue, estate.tokens, max_deliveries=self._config.max_deliveries)
 
     # -- hard limits -------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ class Run(msgspec.Struct, array_like=True):
     Attributes:
         uuid: its id.
         name: of the task.
-        left: seconds until its hard limit; None if it does not run.
+        left: seconds until its hard limit; None if its run is over.
     """
 
     uuid: str

@@ -35,6 +35,10 @@ class End:
             self._heard += self._reader.feed(self.end.recv(1 << 16))
 
 
+def lefts(end):
+    return [run.left for hold in end.next(Alive).holds for run in hold.runs()]
+
+
 @pytest.fixture
 def wiring():
     return TestWiring.real(lease=3, heartbeat=0.05, hard_timeout=100)
@@ -84,12 +88,15 @@ def test_reports_say_what_is_held_and_how_long_it_may_run(ends, wiring):
     assert held.runs() == [Run("a", "f", 100.0), Run("b", "f", 8.0)]
 
     line.watch(deliveries.items)
-    assert [run.left for hold in end.next(Alive).holds for run in hold.runs()] == [None, None]  # neither runs yet
+    assert lefts(end) == [100.0, 8.0]  # neither runs yet, and each may at any moment
     items[1].started = wiring.clock.monotonic() - 20
-    while (left := end.next(Alive).holds[0].runs()[1].left) is None:
+    while (left := lefts(end)[1]) == 8.0:
         pass
+    assert left is not None
     assert left <= -12
     items[1].ended, items[1].claim = True, [None]
+    while lefts(end) != [100.0, None]:
+        pass
     line.ended(items)
     assert end.next(Ended).uuids == ["b"]
     deliveries.let_go(items)
