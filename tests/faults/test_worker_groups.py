@@ -190,7 +190,7 @@ def test_a_program_can_run_a_group_itself(scene, monkeypatch):
         monkeypatch.setenv(f"VECNA_{name}", value)
     monkeypatch.setenv("CONTROL", scene.control)
     monkeypatch.chdir(ROOT)
-    group = scene.server.new_worker_group("g", 1, concurrency=2, target="tests.faults.group_app:server")
+    group = scene.server.new_worker_group("g", 1, concurrency=0, target="tests.faults.group_app:server")
     with group:
         assert scene.send("work", 1)[0].get(timeout=PATIENCE) == 0
         (handle,) = scene.send("hold", 1)

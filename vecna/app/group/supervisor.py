@@ -131,7 +131,11 @@ class Supervisor:
                 self._order(child, DRAIN)
             if self._aborting:
                 self._order(child, ABORT)
-                if now >= self._kill_at or not child.serves:  # it holds nothing, or does not let go of it
+                if now >= self._kill_at:
+                    log.warning(
+                        f"worker {child.name} does not hand back what it runs, and is killed", worker=child.name
+                    )
+                if now >= self._kill_at or not child.serves:  # one that does not serve yet holds nothing
                     child.kill()
         if now >= self._kill_at:
             self._kill_at = now + LAST_CALLS
