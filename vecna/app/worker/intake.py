@@ -176,6 +176,8 @@ class Intake:
                     moment = max(now if queue.ready else moment, queue.again)
                     moments.append(max(moment, queue.away) if self._is_away(queue, now) else moment)
                     listening = True
+                elif queue.ready and self._slots.next_free is not None:
+                    moments.append(max(self._slots.next_free, queue.again))
         self._listen(listening)
         return max(min(moments) - now, _TICK) if moments else None
 

@@ -10,6 +10,8 @@ from typing import Final
 SOON: Final = 0.010
 #: Share of the newest run in a moving average. Small: a run that is interrupted by other threads looks long.
 _WEIGHT: Final = 0.05
+#: So many long runs tell whether they are alike.
+_ENOUGH: Final = 5
 #: The most messages for one slot; what lies below is beyond what can be measured.
 _MOST: Final = 500.0
 #: Seconds of work, at the speed of late, that are held in all; half of what may wait before it is given back.
@@ -26,6 +28,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._means: dict[str, tuple[float, int]] = {}
+        self._deviations: dict[str, tuple[float, int]] = {}  # of those that run for longer than `SOON`
         self._mixes: dict[str, tuple[Counter[str], int]] = {}
         self._rate = 0.0  # ends a second, while there was something to do all the time
         self._window: tuple[float, int] | None = None  # since when, and how many ends
@@ -34,11 +37,20 @@ class Pace:
         """Take note of a run that took `elapsed` seconds. One that is lost between two threads is no matter."""
         mean, count = self._means.get(name, (0.0, 0))
         self._means[name] = (mean + (elapsed - mean) * max(_WEIGHT, 1 / (count + 1)), count + 1)
+        if elapsed >= SOON and count:
+            deviation, seen = self._deviations.get(name, (0.0, 0))
+            weight = max(_WEIGHT, 1 / (seen + 1))
+            self._deviations[name] = (deviation + (abs(elapsed - mean) - deviation) * weight, seen + 1)
 
     def expected(self, name: str) -> float | None:
         """How many seconds a run of this task takes; None if none was seen yet."""
         known = self._means.get(name)
         return None if known is None else known[0]
+
+    def steady(self, name: str) -> float | None:
+        """How many seconds a long run of this task takes, if one takes about as long as another; else None."""
+        deviation, seen = self._deviations.get(name, (0.0, 0))
+        return self._means[name][0] if seen >= _ENOUGH and deviation <= SOON / 2 else None
 
     def weight(self, name: str) -> float:
         """The share of a slot that a task of this name needs; 1 if it is unknown or long."""

@@ -15,6 +15,9 @@ from vecna.app.worker.pace import SOON, Pace
 
 #: Seconds of waiting work for which one more thread is woken. Threads that only compute do not make each other faster.
 _WORK_PER_THREAD: Final = SOON / 2
+#: Seconds before the expected end of a long run in which work for its slot is fetched. It does not wait for so long
+#: that it is said to have been received.
+_FETCH: Final = SOON * 0.8
 #: Seconds that a waiting task is not left to a thread that is about to become free.
 _WORTH_A_THREAD: Final = SOON / 10
 
@@ -61,6 +64,8 @@ class Slots:
         # Only the thread that leases looks at these two; runs append to the first.
         self._young: deque[Item] = deque()
         self._long: list[Item] = []
+        #: When the next long run is expected to be about to end; None if that is not known. As of `long_running`.
+        self.next_free: float | None = None
 
     # -- for the thread that leases ----------------------------------------------------------------------------------
 
@@ -70,7 +75,10 @@ class Slots:
         return min(found, default=None)
 
     def long_running(self, now: float) -> int:
-        """How many slots are taken by what runs for longer than `SOON` already."""
+        """How many slots are taken by what runs for longer than `SOON` already, and is not about to end.
+
+        Work for the slot of a run that will end within `SOON`, as its likes did, is fetched before it ends.
+        """
         while self._young:
             item = self._young[0]
             if not item.ended and item.started is not None and item.started + SOON > now:
@@ -80,7 +88,19 @@ class Slots:
                 item.long = True
                 self._long.append(item)
         self._long = [item for item in self._long if not item.ended]
-        return len(self._long)
+        taken, self.next_free = 0, None
+        steady: dict[AnyTask | None, float | None] = {}
+        for item in self._long:
+            if item.task not in steady:
+                steady[item.task] = self._pace.steady(item.name)
+            expected = steady[item.task]
+            left = math.inf if expected is None or item.started is None else item.started + expected - _FETCH - now
+            if -_FETCH - SOON < left <= 0:
+                continue
+            taken += 1
+            if 0 < left < math.inf and (self.next_free is None or now + left < self.next_free):
+                self.next_free = now + left
+        return taken
 
     def put(self, items: Sequence[Item]) -> None:
         """Hand over what may start. Functions and coroutines may be mixed."""

@@ -531,6 +531,34 @@ def test_slots_of_long_tasks_take_nothing_before_them(wiring):
     assert load.room() == 0
 
 
+def test_work_is_fetched_for_the_slot_of_a_long_run_that_is_about_to_end(wiring):
+    load = Load(wiring, limit=2)
+    load.know("function", 0.050)
+    load.start(*load.crew.items("function", 2))
+    load.clock.advance(0.030)
+    assert load.room() == 0
+    assert load.crew.slots.next_free == pytest.approx(load.clock.monotonic() + 0.012)
+
+    load.clock.advance(0.013)
+    assert load.room() == 2
+    load.crew.items("function", 2)
+    assert load.room() == 0  # what waits for these slots is there
+
+    load.clock.advance(0.030)  # they take longer than their likes
+    assert load.crew.slots.long_running(load.clock.monotonic()) == 2
+
+
+def test_nothing_is_fetched_for_a_run_of_which_nobody_knows_when_it_ends(wiring):
+    load = Load(wiring, limit=1)
+    for seconds in (0.02, 0.08) * 20:
+        load.crew.pace.learn("function", seconds)
+    load.start(*load.crew.items("function", 1))
+    load.clock.advance(0.045)
+
+    assert load.room() == 0
+    assert load.crew.slots.next_free is None
+
+
 def test_of_a_batch_that_turns_out_long_the_excess_goes_back(wiring):
     load = Load(wiring, limit=4)
     load.know("function", 0.0001)
