@@ -84,6 +84,11 @@ def _measure(adapter: str, scale: float) -> Iterator[Figure]:
     least = ceiling.send_one_by_one(client, bodies[: sized(2_000)]) if client else None
     yield Figure(adapter, "send, one by one", rate, "tasks/s", least)
 
+    many = measures.send_from_coroutines(sized(5_000), "bench-async")
+    least = ceiling.send_from_coroutines(str(url), bodies[: sized(5_000)], measures.COROUTINES) if client else None
+    yield Figure(adapter, f"send_async, {measures.COROUTINES} coroutines", many, "tasks/s", least)
+    yield Figure(adapter, "  times the rate of one by one", many / rate, "times")
+
     rate = measures.send_in_bulk(sized(20_000), "bench-bulk")
     least = ceiling.send_in_bulk(client, bodies, measures.BATCH) if client else None
     yield Figure(adapter, f"send_tasks, {measures.BATCH} a call", rate, "tasks/s", least)

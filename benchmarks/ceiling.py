@@ -3,9 +3,11 @@
 Not attainable by anything that keeps promises; it says how fast machine and server are in this very run.
 """
 
+import asyncio
 import time
 
 import redis
+import redis.asyncio
 
 LIST = "vecna-bench-ceiling"
 LEASE = 100  # messages taken in one call
@@ -17,6 +19,27 @@ def send_one_by_one(client: redis.Redis, bodies: list[bytes]) -> float:
     for body in bodies:
         client.rpush(LIST, body)
     return _rate(client, len(bodies), start)
+
+
+def send_from_coroutines(url: str, bodies: list[bytes], coroutines: int) -> float:
+    """RPUSH per message from so many coroutines, each over a connection of its own; messages a second."""
+
+    async def run() -> float:
+        async with redis.asyncio.Redis.from_url(url) as client:
+
+            async def one(part: list[bytes]) -> None:
+                for body in part:
+                    await client.rpush(LIST, body)
+
+            await asyncio.gather(*[client.ping() for _ in range(coroutines)])
+            start = time.perf_counter()
+            await asyncio.gather(*[one(bodies[first::coroutines]) for first in range(coroutines)])
+            return time.perf_counter() - start
+
+    seconds = asyncio.run(run())
+    with redis.Redis.from_url(url) as client:
+        client.delete(LIST)
+    return len(bodies) / seconds
 
 
 def send_in_bulk(client: redis.Redis, bodies: list[bytes], batch: int) -> float:

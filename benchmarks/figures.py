@@ -12,7 +12,7 @@ class Figure:
     Attributes:
         adapter: memory or redis.
         name: what was done.
-        value: tasks a second, or milliseconds.
+        value: tasks a second, milliseconds, or times.
         unit: of `value` and `ceiling`.
         ceiling: what a loop of bare commands with redis-py reached in the same minute; None where there is none.
     """
@@ -40,4 +40,6 @@ def row(figure: Figure) -> str:
 
 
 def _number(value: float, unit: str) -> str:
+    if unit == "times":
+        return f"{value:,.2f} x"
     return f"{value:,.2f} ms" if unit == "ms" else f"{value:,.0f}/s"

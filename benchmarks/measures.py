@@ -1,12 +1,13 @@
 """What is measured, on the server of `benchmarks.tasks`."""
 
+import asyncio
 import os
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from benchmarks.tasks import nothing, nothing_async, server
 from vecna import Task
 
 CONCURRENCY = 10
+COROUTINES = 100  # that send at the same time
 BATCH = 1000  # signatures in one send_tasks
 WARM_UP = 50
 PATIENCE = 120.0  # seconds for a queue to become empty
@@ -29,6 +31,32 @@ def send_one_by_one(count: int, queue: str) -> float:
     for number in range(count):
         task.send(number, 1)
     return count / (time.perf_counter() - start)
+
+
+def send_from_coroutines(count: int, queue: str, coroutines: int = COROUTINES) -> float:
+    """Tasks a second that coroutines of one loop send, each one after the other."""
+    task = nothing.options(queue=queue)
+
+    async def send(number: int) -> None:
+        await task.send_async(number, 1)
+
+    return from_coroutines(send, count, coroutines)
+
+
+def from_coroutines(send: Callable[[int], Awaitable[None]], count: int, coroutines: int) -> float:
+    """Calls a second of coroutines of one loop, each one after the other; the first call opens what is needed."""
+
+    async def one(first: int) -> None:
+        for number in range(first, count, coroutines):
+            await send(number)
+
+    async def all_() -> float:
+        await send(0)
+        start = time.perf_counter()
+        await asyncio.gather(*[one(first) for first in range(coroutines)])
+        return count / (time.perf_counter() - start)
+
+    return asyncio.run(all_())
 
 
 def send_in_bulk(count: int, queue: str) -> float:

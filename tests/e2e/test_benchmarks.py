@@ -28,9 +28,11 @@ def test_the_benchmark_measures_both_adapters_and_cleans_up(redis_server: RedisS
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     report = json.loads((tmp_path / "figures.json").read_text())
     figures = {(figure["adapter"], figure["name"]): figure for figure in report["figures"]}
-    assert len(figures) == 12
+    assert len(figures) == 16
     assert all(figure["value"] > 0 for figure in figures.values())
-    assert all((figure["ratio"] is None) == (adapter == "memory") for (adapter, _), figure in figures.items())
+    compared = {key: figure for key, figure in figures.items() if figure["unit"] != "times"}
+    assert len(compared) == 14
+    assert all((figure["ratio"] is None) == (adapter == "memory") for (adapter, _), figure in compared.items())
     assert report["machine"]["server"].startswith("redis 8")
     assert "redis: drain, coroutines" in done.stdout
     with redis_server.client() as client:
@@ -43,3 +45,16 @@ def test_a_server_that_does_not_answer_is_said_in_one_line() -> None:
     assert done.stderr.startswith("BENCH_REDIS cannot be used: ")
     assert done.stderr.count("\n") == 1
     assert "hush-hush" not in done.stderr
+
+
+def test_the_ways_of_coroutines_are_measured_beside_each_other(redis_server: RedisServer) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.coroutines", "--scale", "0.01"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "BENCH_REDIS": redis_server.url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert [line.split(",")[0] for line in done.stdout.splitlines()] == ["send", *["100 coroutines"] * 3]

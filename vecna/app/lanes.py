@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
 from vecna.app.twins import Pool
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.message import Message
+from vecna.domain.signature import Signature
 from vecna.ports.async_queueing import AsyncQueueing
 from vecna.ports.broker import Broker
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
+AnySignature = Signature[Any]
+Prepare = Callable[[Sequence[AnySignature]], tuple[Sequence[AnySignature], Sequence[Message]]]
 Enqueue = Callable[[Sequence[Message]], Awaitable[list[bool]]]
 #: The queue or queues that a lane leads to.
 Queues = str | frozenset[str]
@@ -46,6 +49,7 @@ class Lanes:
             broker.enqueue_async if isinstance(broker, AsyncQueueing) else self._enqueue_in_a_thread
         )
         self._lanes: dict[tuple[asyncio.AbstractEventLoop, Queues], _Lane] = {}
+        self._turns: dict[asyncio.AbstractEventLoop, list[Joined]] = {}  # who has joined in this turn of a loop
 
     def enqueue(self, messages: Sequence[Message]) -> Awaitable[list[bool]]:
         """As `vecna.ports.Queueing.enqueue`; when it is cancelled, what has not left yet is not sent.
@@ -58,25 +62,74 @@ class Lanes:
         if not messages or len(messages) > _MOST:  # so many fill calls of their own
             return self._enqueue_in_a_thread(messages)
         loop = asyncio.get_running_loop()
-        parcel = _Parcel(messages, loop.create_future())
+        parcel = Parcel(messages, loop.create_future())
+        self._put(loop, parcel)
+        return parcel.answers
+
+    def join(self, signature: AnySignature, prepare: Prepare) -> Joined:
+        """Prepare a call together with all that join in this turn of the loop, and enqueue its message.
+
+        Put together, a hundred cost a third of what they cost one by one.
+
+        Args:
+            signature: the call.
+            prepare: makes of several calls what is sent, and the messages. What it raises for one, only that one's sender raises.
+
+        Returns:
+            What has the answer some time, and until then, as soon as this turn is over, the call as it is sent.
+        """
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        parcel = Joined((), loop.create_future(), signature)
+        turn = self._turns.get(loop)
+        if turn is None:
+            self._forget_closed_loops()
+            turn = self._turns[loop] = []
+            loop.call_soon(self._end_turn, loop, prepare, context=contextvars.Context())
+        turn.append(parcel)
+        return parcel
+
+    def _end_turn(self, loop: asyncio.AbstractEventLoop, prepare: Prepare) -> None:
+        self._prepare(loop, [parcel for parcel in self._turns.pop(loop) if not parcel.answers.done()], prepare)
+
+    def _prepare(self, loop: asyncio.AbstractEventLoop, parcels: Sequence[Joined], prepare: Prepare) -> None:
+        try:
+            signatures, messages = prepare([parcel.signature for parcel in parcels])
+        except Exception as exc:  # noqa: BLE001  # raised by whose call has caused it, and by nobody else
+            if len(parcels) == 1:
+                parcels[0].fail(exc)
+                return
+            for parcel in parcels:
+                self._prepare(loop, [parcel], prepare)
+            return
+        for parcel, parcel.signature, message in zip(parcels, signatures, messages, strict=True):
+            parcel.messages = [message]
+            self._put(loop, parcel)
+
+    def _put(self, loop: asyncio.AbstractEventLoop, parcel: Parcel) -> None:
+        """Put it into its lane. One that is new is served in a context of its own, not in this sender's."""
+        messages = parcel.messages
         queues: Queues = messages[0].queue
         if len(messages) > 1 and len(several := frozenset([message.queue for message in messages])) > 1:
             queues = several
         lane = self._lanes.get((loop, queues))
         if lane is not None:
             lane.waiting.append(parcel)
-        else:
-            self._begin(loop, queues, parcel)
-        return parcel.answers
-
-    def _begin(self, loop: asyncio.AbstractEventLoop, queues: Queues, parcel: _Parcel) -> None:
-        """Open a lane, and let somebody work in it for all: in a context of its own, not in this sender's."""
-        for key in list(self._lanes):
-            if key[0].is_closed():  # too early: what was under way there will never end
-                self._lanes.pop(key, None)
+            return
+        self._forget_closed_loops()
         lane = self._lanes[loop, queues] = _Lane(self._enqueue, lambda: self._lanes.pop((loop, queues), None))
         lane.waiting.append(parcel)
         lane.task = contextvars.Context().run(loop.create_task, lane.serve())
+
+    def _forget_closed_loops(self) -> None:
+        """What was under way on a loop that was closed too early will never end."""
+        for key in list(self._lanes):
+            if key[0].is_closed():
+                self._lanes.pop(key, None)
+        for loop in list(self._turns):
+            if loop.is_closed():
+                self._turns.pop(loop, None)
 
     async def aside(self, call: Callable[[], T]) -> T:
         """Make a call that may block in a thread."""
@@ -87,11 +140,11 @@ class Lanes:
 
 
 @attrs.define(eq=False)
-class _Parcel:
+class Parcel:
     """What one sender sends.
 
     Attributes:
-        messages: at least one.
+        messages: at least one, as soon as they are made.
         answers: whether each is new.
     """
 
@@ -110,6 +163,17 @@ class _Parcel:
 
 
 @attrs.define(eq=False)
+class Joined(Parcel):
+    """What is prepared together with what others send.
+
+    Attributes:
+        signature: the call; as soon as it is prepared, as it is sent.
+    """
+
+    signature: AnySignature
+
+
+@attrs.define(eq=False)
 class _Lane:
     """Who sends to the same queues on the same loop right now.
 
@@ -122,12 +186,12 @@ class _Lane:
 
     enqueue: Enqueue
     leave: Callable[[], object]
-    waiting: deque[_Parcel] = attrs.field(factory=deque)
+    waiting: deque[Parcel] = attrs.field(factory=deque)
     task: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
         """Make calls until nobody waits."""
-        under_way: list[_Parcel] = []
+        under_way: list[Parcel] = []
         try:
             while under_way := self._next():
                 await self._carry(under_way)
@@ -137,9 +201,9 @@ class _Lane:
                 # The loop is ending. Whoever goes on nevertheless tries again.
                 parcel.fail(BrokerUnavailable("the sending was cut off"))
 
-    def _next(self) -> list[_Parcel]:
+    def _next(self) -> list[Parcel]:
         """What goes with the next call."""
-        parcels: list[_Parcel] = []
+        parcels: list[Parcel] = []
         count = size = 0
         while self.waiting:
             parcel = self.waiting[0]
@@ -153,7 +217,7 @@ class _Lane:
                 parcels.append(parcel)
         return parcels
 
-    async def _carry(self, parcels: Sequence[_Parcel]) -> None:
+    async def _carry(self, parcels: Sequence[Parcel]) -> None:
         try:
             answers = await self.enqueue([message for parcel in parcels for message in parcel.messages])
         except BrokerUnavailable as exc:
@@ -166,6 +230,6 @@ class _Lane:
             for parcel in parcels:
                 await self._carry([parcel])
         else:
-            answered = iter(answers)
+            at = 0
             for parcel in parcels:
-                parcel.arrive([next(answered) for _ in parcel.messages])
+                parcel.arrive(answers[at : (at := at + len(parcel.messages))])

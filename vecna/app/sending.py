@@ -94,7 +94,7 @@ class _Batch:
 
     def sent(self, new: Sequence[bool]) -> list[Sent]:
         """What the caller gets."""
-        return [Sent(*each) for each in zip(self.signatures, self.messages, new, strict=True)]
+        return list(map(Sent, self.signatures, self.messages, new))
 
 
 class Sending:
@@ -150,6 +150,14 @@ class Sending:
         """As `send`, on an event loop, with a real clock; the broker is reached through `lanes`."""
         for signature in signatures:
             check(signature)
+        if len(signatures) == 1 and self._joins_others(signatures[0]):
+            parcel = lanes.join(signatures[0], self._made)
+
+            def again() -> Awaitable[list[bool]]:
+                return lanes.enqueue(parcel.messages) if parcel.answers.done() else parcel.answers
+
+            new = await self.insisting.insist_async(again, signatures, clock, stop)
+            return [Sent(parcel.signature, parcel.messages[0], new[0])]
         with tracing.send_span(signatures) as traced:
             if self.pre_publish_handler is None and len(signatures) <= _AT_ONCE:
                 batch = self._batch(signatures, clock, traced=traced)
@@ -167,12 +175,28 @@ class Sending:
         ended = await lanes.aside(lambda: batch.consult(backend))
         return batch.answers(ended, await lanes.enqueue(batch.left(ended)))
 
-    def _batch(self, signatures: Sequence[AnySignature], clock: Clock, *, traced: bool) -> _Batch:
+    def _joins_others(self, signature: AnySignature) -> bool:
+        """Whether nothing is to be done for it but to enqueue it; if so, it has been sent from now on."""
+        if signature.on_success or signature.on_error or self.pre_publish_handler is not None or tracing.is_recorded():
+            return False
+        with self._lock:
+            fresh = signature.fresh
+            if fresh:
+                signature.sent()
+        return fresh
+
+    def _made(
+        self, signatures: Sequence[AnySignature], *, traced: bool = False
+    ) -> tuple[list[AnySignature], list[Message]]:
+        """Calls as they are sent, and their messages."""
         prepared = [
             share_code(each, each.code) if each.on_success or each.on_error else each
             for each in self.prepared(signatures, traced=traced)
         ]
-        messages = [self.message(signature) for signature in prepared]
+        return prepared, [self.message(signature) for signature in prepared]
+
+    def _batch(self, signatures: Sequence[AnySignature], clock: Clock, *, traced: bool) -> _Batch:
+        prepared, messages = self._made(signatures, traced=traced)
         return _Batch(prepared, messages, waiting_callbacks(prepared, clock), self.old(signatures))
 
     @property

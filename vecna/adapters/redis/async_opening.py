@@ -13,7 +13,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import DataError
+from redis.exceptions import DataError, ResponseError
 
 from vecna.adapters.redis.address import RedisAddress
 from vecna.adapters.redis.errors import REDIS_ERRORS
@@ -51,6 +51,50 @@ class _Packing:
             return [hiredis.pack_command(args)]
         except TypeError as exc:
             raise DataError(str(exc)) from None
+
+
+class _Kept:
+    """Calls over connections that are kept at hand, as `vecna.adapters.redis.spares.Spares` does for threads.
+
+    What the client does around a call costs more than the call. A connection whose call did not end well is closed: it
+    may still get an answer that nobody waits for.
+    """
+
+    def __init__(self, pool: aioredis.ConnectionPool) -> None:
+        self._pool = pool
+        self._idle: list[Any] = []
+
+    async def call(self, *command: Any) -> Any:
+        """Send a command and return the answer to it.
+
+        Raises:
+            RedisError: as from redis.asyncio's client.
+        """
+        if self._idle:
+            connection = self._idle.pop()
+        else:
+            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # of redis-py
+        answered = False
+        try:
+            await connection.send_command(*command, check_health=False)
+            answer = await connection.read_response()
+            answered = True
+        except ResponseError:
+            answered = True  # the whole of it
+            raise
+        finally:
+            if answered:
+                self._idle.append(connection)
+            else:
+                await self._give_up(connection)
+        return answer
+
+    async def _give_up(self, connection: Any) -> None:
+        """What is wrong with one may be wrong with all: the pool looks at each before it gives it out again."""
+        idle, self._idle = self._idle, []
+        await connection.disconnect(nowait=True)
+        for each in (connection, *idle):
+            await self._pool.release(each)
 
 
 class _Tcp(_Packing, aioredis.Connection):
@@ -96,6 +140,6 @@ def async_open(address: RedisAddress, settings: ClientSettings, *, is_cluster: b
             protocol=2,
         )
         master = sentinel.master_for(address.master_name, ssl=kind is _Tls, **options)
-        return AsyncOpened(master.execute_command, [master, *sentinel.sentinels])
+        return AsyncOpened(_Kept(master.connection_pool).call, [master, *sentinel.sentinels])
     client = aioredis.Redis.from_pool(aioredis.ConnectionPool(connection_class=kind, **options))
-    return AsyncOpened(client.execute_command, [client])
+    return AsyncOpened(_Kept(client.connection_pool).call, [client])
