@@ -11,6 +11,7 @@ from vecna.app.lanes import Lanes
 from vecna.app.twins import Pool
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument
 from vecna.domain.message import Message
+from vecna.domain.signature import Signature
 from vecna.ports.async_queueing import AsyncQueueing
 from vecna.ports.broker import Broker
 
@@ -210,3 +211,84 @@ def test_what_a_loop_leaves_under_way_is_forgotten() -> None:
     assert lanes._lanes == {}
     for task in left:  # else asyncio complains of them, rightly
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # has no public name
+
+
+# -- calls that are prepared together ----------------------------------------------------------------------------------
+
+
+def prepared(made: list[list[str]]) -> Any:
+    """Makes messages of calls, and notes which it is given together; a call that is named bad cannot be sent."""
+
+    def prepare(signatures: Sequence[Signature[Any]]) -> list[tuple[Signature[Any], Message]]:
+        made.append([signature.name for signature in signatures])
+        if "bad" in made[-1]:
+            raise InvalidArgument("bad")
+        return [(each, Message(each.uuid, each.queue or "q", b"{}")) for each in signatures]
+
+    return prepare
+
+
+async def test_who_joins_in_one_turn_is_prepared_together_and_goes_to_its_own_queue() -> None:
+    made: list[list[str]] = []
+    prepare = prepared(made)
+    broker = Slow()
+    lanes = lanes_of(broker)
+    joined = [lanes.join(Signature(name, queue=queue), prepare) for name, queue in [("a", "x"), ("b", "y"), ("c", "x")]]
+    await turns()
+    later = lanes.join(Signature("d", queue="x"), prepare)
+    for _ in range(3):
+        broker.go.release()
+
+    assert await asyncio.gather(*[each.answers for each in (*joined, later)]) == [[True]] * 4
+    assert made == [["a", "b", "c"], ["d"]]
+    assert [len(call) for call in broker.calls] == [2, 1, 1]
+    assert [each.messages[0].queue for each in joined] == ["x", "y", "x"]
+    assert lanes._turns == {}
+
+
+async def test_a_call_that_cannot_be_prepared_is_its_own_senders_matter() -> None:
+    made: list[list[str]] = []
+    broker = Slow()
+    lanes = lanes_of(broker)
+    good, bad, other = [lanes.join(Signature(name), prepared(made)) for name in ("a", "bad", "c")]
+    broker.go.release()
+
+    assert await asyncio.gather(*[good.answers, other.answers]) == [[True], [True]]
+    with pytest.raises(InvalidArgument):
+        await bad.answers
+    assert made == [["a", "bad", "c"], ["a"], ["bad"], ["c"]]
+    assert broker.calls == [[good.signature.uuid, other.signature.uuid]]
+
+
+async def test_who_leaves_before_the_turn_is_over_is_not_even_prepared() -> None:
+    made: list[list[str]] = []
+    broker = Slow()
+    lanes = lanes_of(broker)
+    leaving, staying = [lanes.join(Signature(name), prepared(made)) for name in ("a", "b")]
+    leaving.answers.cancel()
+    broker.go.release()
+
+    assert await staying.answers == [True]
+    assert made == [["b"]]
+
+
+def test_a_turn_that_never_ends_is_forgotten() -> None:
+    lanes = lanes_of(Slow())
+
+    async def leave() -> None:
+        lanes.join(Signature("a"), prepared([]))
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(leave())
+    loop.call_soon(loop.stop)
+    loop.run_forever()  # one turn only
+    loop.close()
+    assert task.done()
+    assert len(lanes._turns) == 1
+
+    async def main() -> None:
+        lanes.join(Signature("b"), prepared([])).answers.cancel()
+        await turns()
+
+    asyncio.run(main())
+    assert lanes._turns == {}
