@@ -219,11 +219,11 @@ def test_what_a_loop_leaves_under_way_is_forgotten() -> None:
 def prepared(made: list[list[str]]) -> Any:
     """Makes messages of calls, and notes which it is given together; a call that is named bad cannot be sent."""
 
-    def prepare(signatures: Sequence[Signature[Any]]) -> list[tuple[Signature[Any], Message]]:
+    def prepare(signatures: Sequence[Signature[Any]]) -> tuple[Sequence[Signature[Any]], list[Message]]:
         made.append([signature.name for signature in signatures])
         if "bad" in made[-1]:
             raise InvalidArgument("bad")
-        return [(each, Message(each.uuid, each.queue or "q", b"{}")) for each in signatures]
+        return signatures, [Message(each.uuid, each.queue or "q", b"{}") for each in signatures]
 
     return prepare
 
