@@ -73,7 +73,8 @@ class Lanes:
 
         Args:
             signature: the call.
-            prepare: makes of several calls what is sent, and the messages. What it raises for one, only its sender raises.
+            prepare: makes of several calls what is sent, and the messages. What it raises for one, only that one's
+                sender raises.
 
         Returns:
             What has the answer some time, and until then, as soon as this turn is over, the call as it is sent.
