@@ -16,6 +16,7 @@ from vecna.app.signing import signed_plans
 from vecna.app.twins import blocking, twin
 from vecna.domain.errors import UnknownTask
 from vecna.domain.ids import check_id
+from vecna.domain.presence import WorkerRecord
 from vecna.domain.signature import Signature
 from vecna.domain.signing import verified
 from vecna.ports.values import Standing
@@ -39,7 +40,7 @@ class Retried:
 
 
 class OperatingServer(ScheduleServer):
-    """Empties queues, runs dead tasks again."""
+    """Empties queues, runs dead tasks again, knows which workers are there."""
 
     @blocking
     def purge(self, queue: str, *, on_progress: Progress | None = None) -> int:
@@ -110,5 +111,18 @@ class OperatingServer(ScheduleServer):
         later = [each.uuid for each in found.chain.signatures()][1:] if found.chain is not None else []
         return Retried(result, tuple(later), found.left_out)
 
+    @blocking
+    def workers(self) -> list[WorkerRecord]:
+        """The workers that are there, by name, each with its queues and what it ran when it last said so.
+
+        A worker says so when it starts and stops, and in between every heartbeat, or every five seconds if those are
+        more frequent. One that died is listed for up to three times that.
+
+        Raises:
+            BrokerUnavailable: the broker cannot be reached.
+        """
+        return self.broker.workers()
+
+    workers_async = twin(workers)
     purge_async = twin(purge)
     retry_dead_task_async = twin(retry_dead_task)

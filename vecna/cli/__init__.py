@@ -14,6 +14,7 @@ from vecna.cli.queues import list_queues
 from vecna.cli.task import task_commands
 from vecna.cli.tasks import tasks_commands
 from vecna.cli.worker import run_worker
+from vecna.cli.workers import list_workers
 from vecna.domain.errors import ConfigError, InvalidArgument, VecnaError
 
 
@@ -23,7 +24,7 @@ def commands() -> None:
     """Run workers of the task queue vecna, and look after its queues, tasks and schedules."""
 
 
-for command in (run_worker, list_queues, tasks_commands, task_commands, periodic_commands, purge_queue):
+for command in (run_worker, list_queues, tasks_commands, task_commands, periodic_commands, purge_queue, list_workers):
     commands.add_command(command)
 
 

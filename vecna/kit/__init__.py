@@ -2,7 +2,8 @@
 
 `rules` are the decisions that every adapter makes in the same way. `checked` refuses what a port refuses. `Kept` is a
 message as a broker keeps it. On a store that is a `DocumentStore`, the backend, the lock, the schedules and all waiting
-are there already: `DocumentBackend`, `DocumentLock`, `DocumentSchedules`, `PollingWaiter`.
+are there already: `DocumentBackend`, `DocumentLock`, `DocumentSchedules`, `DocumentPresence`,
+`PollingWaiter`.
 """
 
 from vecna.kit import rules
@@ -12,6 +13,7 @@ from vecna.kit.documents import LAST, Document, Documents, DocumentStore
 from vecna.kit.kept import Kept
 from vecna.kit.locks import DocumentLock
 from vecna.kit.polling import PollingListener, PollingWaiter, ring, silence, tell
+from vecna.kit.presence import DocumentPresence
 from vecna.kit.schedules import DocumentSchedules
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Document",
     "DocumentBackend",
     "DocumentLock",
+    "DocumentPresence",
     "DocumentSchedules",
     "DocumentStore",
     "Documents",

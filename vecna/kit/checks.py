@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.domain.plan import Plan
+from vecna.domain.presence import WorkerRecord
 from vecna.domain.schedule import ScheduleRecord
 from vecna.domain.state import TaskState
 from vecna.kit.rules import check_ids, check_messages
@@ -100,6 +101,10 @@ def _calls(calls: Sequence[FireCall]) -> None:
         check_messages(call.messages)
 
 
+def _noted(noted: WorkerRecord) -> None:
+    check_id(noted.uuid, "worker id")
+
+
 def _messages(messages: Sequence[Message]) -> None:
     check_messages(messages)
 
@@ -125,4 +130,5 @@ _CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
     "reports": _reports,
     "record": _record,
     "calls": _calls,
+    "noted": _noted,
 }

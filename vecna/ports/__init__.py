@@ -7,6 +7,7 @@ from vecna.domain.decide import Attempts
 from vecna.domain.ids import check_id
 from vecna.domain.message import Message
 from vecna.domain.plan import Node, Plan, Step
+from vecna.domain.presence import RunningTask, WorkerRecord
 from vecna.domain.schedule import ScheduleRecord
 from vecna.ports.async_queueing import AsyncQueueing
 from vecna.ports.backend import Backend, Listener, States, Waiting
@@ -14,6 +15,7 @@ from vecna.ports.broker import Broker, Cancelling, Inspection, Queueing, Waiter,
 from vecna.ports.clock import Clock
 from vecna.ports.lock import Grant, Lock
 from vecna.ports.plans import Following, NodeState, NodeStatus, Plans, Report, Reported
+from vecna.ports.presence import Presence
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 from vecna.ports.values import (
@@ -64,11 +66,13 @@ __all__ = [
     "Place",
     "Plan",
     "Plans",
+    "Presence",
     "Purge",
     "QueueCounts",
     "Queueing",
     "Report",
     "Reported",
+    "RunningTask",
     "ScheduleRecord",
     "Schedules",
     "SettleAs",
@@ -81,5 +85,6 @@ __all__ = [
     "Waiter",
     "Waiting",
     "Wakeup",
+    "WorkerRecord",
     "check_id",
 ]

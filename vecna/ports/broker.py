@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
+from vecna.ports.presence import Presence
 from vecna.ports.schedules import Schedules
 from vecna.ports.staging import CodeCancelling, Staging
 from vecna.ports.values import Answer, Canceling, DeadLetter, Extension, Lease, Place, Purge, QueueCounts, Settlement
@@ -214,7 +215,7 @@ class Cancelling(ABC):
         """Remove dead letters from a queue: what else has these ids is left alone. For each whether it was one."""
 
 
-class Broker(Queueing, Wakeup, Inspection, Cancelling, Staging, CodeCancelling, Schedules, ABC):
+class Broker(Queueing, Wakeup, Inspection, Cancelling, Staging, CodeCancelling, Schedules, Presence, ABC):
     """Where messages are kept."""
 
     @abstractmethod

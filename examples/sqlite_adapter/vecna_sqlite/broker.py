@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from vecna import Signature
 from vecna import ports as p
-from vecna.kit import Documents, DocumentSchedules, Kept, PollingWaiter, checked, silence
+from vecna.kit import DocumentPresence, Documents, DocumentSchedules, Kept, PollingWaiter, checked, silence
 from vecna.kit.rules import after, instant_of, microseconds
 from vecna.ports import Answer, Canceling, SettleAs, Standing
 from vecna_sqlite.database import Database, SqliteDocuments
@@ -24,8 +24,8 @@ _NEXT: Final = """
 
 
 @checked
-class SqliteBroker(DocumentSchedules, p.Broker):
-    """Keeps messages and schedules."""
+class SqliteBroker(DocumentSchedules, DocumentPresence, p.Broker):
+    """Keeps messages and schedules, and knows of workers."""
 
     def __init__(self, database: Database, clock: p.Clock, dead_letter_limit: int = 10_000) -> None:
         self._store: Database = database

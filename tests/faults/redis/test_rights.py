@@ -8,9 +8,11 @@ import pytest
 from tests.faults.redis.conftest import LEASE, uuids_of
 from tests.faults.redis.servers import RedisCluster
 from tests.servers import redis8_binary
+from vecna.adapters.clock import SystemClock
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.message import Message
 from vecna.domain.plan import plan
+from vecna.domain.presence import WorkerRecord
 from vecna.domain.signature import Signature
 from vecna.domain.workflow import Chord, Group
 from vecna.ports.plans import Report
@@ -84,6 +86,8 @@ def use_workflows(driven):
     assert len(driven.broker.cancel_code("held", "c").canceled) == 2
     assert driven.broker.unstage("held", complete.root) == 0
     assert driven.broker.purge("held").left == 0
+    driven.broker.note_worker(WorkerRecord("u", "w", ("q",), 1, SystemClock().now()), LEASE)
+    assert [each.uuid for each in driven.broker.workers()] == ["u"]
     assert driven.broker.drop_dead("held", ["nobody"]) == [False]
     driven.settle(driven.lease(queue="held"))
     driven.backend.report([Report(group.group_uuid, index, succeeded=not index) for index in range(2)])

@@ -17,6 +17,7 @@ import pytest
 
 from vecna import AsyncResult, Config, Server, Signature, TaskFailed, UnknownSchedule
 from vecna.cli import main
+from vecna.domain.presence import RunningTask, WorkerRecord
 
 MODULE = """
 import vecna
@@ -263,6 +264,25 @@ def test_a_purge_asks(server: Server, run: Run, monkeypatch: pytest.MonkeyPatch,
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+# -- workers --------------------------------------------------------------------------------------------------------
+
+
+def test_workers_are_listed(server: Server, run: Run) -> None:
+    assert run("workers") == (0, "", "no worker is there\n")
+    begun = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    running = tuple([RunningTask(f"t-{number}", "add", "mail", begun) for number in range(5)])
+    noted = WorkerRecord("u-1", "mail-1", ("mail", "bulk"), 0, begun, "host", 42, held=7, running=running)
+    server.broker.note_worker(noted, dt.timedelta(minutes=1))
+
+    status, out, err = run("workers")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[1].split("  ")[:2] == ["mail-1", "mail,bulk"]
+    assert "add t-0, add t-1, add t-2, 2 more" in out
+    (shown,) = json_of(run, "workers")
+    assert (shown["concurrency"], shown["held"], shown["started_at"]) == (0, 7, begun.isoformat())
+    assert [each["uuid"] for each in shown["running"]] == [f"t-{number}" for number in range(5)]
 
 
 # -- schedules -------------------------------------------------------------------------------------------------------

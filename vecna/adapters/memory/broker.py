@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from vecna.adapters.memory.held import Held
+from vecna.adapters.memory.presence import MemoryPresence
 from vecna.adapters.memory.queue import Queue, Queues
 from vecna.adapters.memory.schedules import MemorySchedules
 from vecna.adapters.memory.staging import MemoryStaging
@@ -39,7 +40,7 @@ T = TypeVar("T")
 _ENDS = frozenset({SettleAs.DONE, SettleAs.DEAD})
 
 
-class MemoryBroker(MemoryStaging, MemorySchedules, Broker, AsyncQueueing):
+class MemoryBroker(MemoryStaging, MemorySchedules, MemoryPresence, Broker, AsyncQueueing):
     """Keeps messages in this process, and only as long as it lives.
 
     Args:

@@ -378,6 +378,7 @@ class Queues:
         self.lock = threading.Lock()
         self.by_name: dict[str, Queue] = {}
         self.schedules = ScheduleStore()
+        self.workers: dict[str, tuple[bytes, dt.datetime]] = {}  # what each says of itself, and until when it counts
 
     def queue(self, name: str) -> Queue:
         """The queue of this name, made when first asked for."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from vecna.adapters.redis import keys, scripts, wire
 from vecna.adapters.redis.connections import IMPATIENT, Connections
 from vecna.adapters.redis.outbox import carry
+from vecna.adapters.redis.presence import RedisPresence
 from vecna.adapters.redis.schedules import RedisSchedules
 from vecna.adapters.redis.staging import CHUNK, CHUNK_BYTES, chunks
 from vecna.adapters.redis.waiter import RedisWaiter
@@ -31,7 +32,7 @@ _delivery: Final = maker(Delivery)
 _KINDS: Final = {SettleAs.DONE: "D", SettleAs.RETRY: "R", SettleAs.RETURN: "B", SettleAs.DEAD: "X"}
 
 
-class RedisBroker(RedisSchedules, Broker, AsyncQueueing):
+class RedisBroker(RedisSchedules, RedisPresence, Broker, AsyncQueueing):
     """Keeps messages in Redis.
 
     Args:

@@ -111,6 +111,11 @@ def schedules(namespace: str) -> str:
     return f"{namespace}:s:{{{namespace}}}"
 
 
+def workers(namespace: str) -> tuple[str, str]:
+    """What workers say of themselves, and until when that counts."""
+    return f"{namespace}:p:{{{namespace}}}:records", f"{namespace}:p:{{{namespace}}}:until"
+
+
 def ends(namespace: str) -> str:
     """What the channels begin with on which the ends of tasks are told; the id follows."""
     return f"{namespace}:end:"

@@ -66,6 +66,7 @@ def load(name: str) -> Script:
 
 
 ACCEPT: Final = load("accept")
+NOTE_WORKER: Final = load("note_worker")
 CANCEL: Final = load("cancel")
 CANCEL_CODE: Final = load("cancel_code")
 COUNTS: Final = load("counts")
@@ -102,6 +103,7 @@ STAGE: Final = load("stage")
 STAGED: Final = load("staged")
 UNRELEASED: Final = load("unreleased")
 UNSTAGE: Final = load("unstage")
+WORKERS: Final = load("workers")
 
 #: As they are run in a cluster, by name.
 GUARDED: Final = {script.name: script.guarded() for script in tuple(globals().values()) if isinstance(script, Script)}

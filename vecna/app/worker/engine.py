@@ -19,6 +19,7 @@ from vecna.app.worker.intake import Intake
 from vecna.app.worker.loop import CoroutineLoop
 from vecna.app.worker.outage import Outage
 from vecna.app.worker.pace import Pace
+from vecna.app.worker.presence import Presence
 from vecna.app.worker.scheduling import Scheduling, Served
 from vecna.app.worker.slots import Slots
 from vecna.app.worker.sweeper import Sweeper
@@ -104,10 +105,12 @@ class Engine:
         self._doorbell = Doorbell(wiring.broker.waiter(), queues, config, clock, self._outage, self._intake.ring)
         self._sweeper = Sweeper(wiring, name, queues, self._outage, self._report)
         self._scheduling = Scheduling(wiring, self._outage)
+        self._presence = Presence(wiring, name, concurrency, queues, self._deliveries.items, self._outage)
         loops = {
             "flusher": self._flusher.loop,
             "heartbeat": self._heartbeat.loop,
             "sweeper": self._sweeper.loop,
+            "presence": self._presence.loop,
             "schedules": self._scheduling.loop,
             "doorbell": self._doorbell.loop,
             "intake": self._intake.loop,
@@ -146,8 +149,15 @@ class Engine:
         self._doorbell.stop()
         self._sweeper.stop()
         self._scheduling.stop()
+        self._presence.stop()
         until = self._wiring.clock.monotonic() + _LAST_CALLS
-        for part in ("intake", "doorbell", "sweeper", "schedules"):  # a call to a broker that is away may take its time
+        for part in (
+            "intake",
+            "doorbell",
+            "sweeper",
+            "schedules",
+            "presence",
+        ):  # a call to a broker that is away may take its time
             self._threads[part].join(max(until - self._wiring.clock.monotonic(), 0.1))
         self._slots.stop()
         self._loop.stop(_LAST_CALLS)

@@ -18,6 +18,7 @@ from vecna.testing.contracts.following import FollowUpLaws
 from vecna.testing.contracts.forfeiting import ForfeitLaws, ForfeitWakeLaws
 from vecna.testing.contracts.inspecting import InspectLaws
 from vecna.testing.contracts.leasing import LeaseLaws
+from vecna.testing.contracts.presence import PresenceLaws
 from vecna.testing.contracts.purging import DropDeadLaws, PurgeLaws
 from vecna.testing.contracts.racing import RaceLaws
 from vecna.testing.contracts.schedule_racing import ScheduleRaceLaws
@@ -43,6 +44,7 @@ class BrokerContract(
     CancelLaws,
     PurgeLaws,
     DropDeadLaws,
+    PresenceLaws,
     InspectLaws,
     UnstageWakeLaws,
     CodeCancelWakeLaws,
