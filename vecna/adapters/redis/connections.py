@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 from vecna.adapters.redis.address import RedisAddress
 from vecna.adapters.redis.errors import REDIS_ERRORS, understand
 from vecna.adapters.redis.opening import Client, ClientSettings, Opened, Opener
-from vecna.adapters.redis.scripts import GUARDED, Script, guard
+from vecna.adapters.redis.scripts import Script, guard, guarded
 from vecna.domain.errors import BrokerUnavailable
 from vecna.ports.clock import Clock
 
@@ -81,7 +81,7 @@ class Connections:
     @staticmethod
     def _evaluate_guarded(opened: Opened, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script in a cluster, not while its slot moves."""
-        script = GUARDED[script.name]
+        script = guarded(script)
         command = (len(keys) + 1, *keys, guard(keys[0]), *args)
         try:
             return opened.call("EVALSHA", script.sha, *command)

@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError
 from vecna.adapters.redis.async_opening import AsyncOpened, async_open
 from vecna.adapters.redis.connections import IMPATIENT, Connections, unavailable
 from vecna.adapters.redis.errors import REDIS_ERRORS, understand
-from vecna.adapters.redis.scripts import GUARDED, Script, guard
+from vecna.adapters.redis.scripts import Script, guard, guarded
 
 T = TypeVar("T")
 _Call = Callable[..., Awaitable[Any]]
@@ -57,7 +57,7 @@ class Loops:
             BrokerUnavailable, ConfigError: as for `Connections.run`.
         """
         if await self.is_cluster():
-            script, keys = GUARDED[script.name], (*keys, guard(keys[0]))
+            script, keys = guarded(script), (*keys, guard(keys[0]))
         command = (len(keys), *keys, *args)
 
         async def evaluate(call: _Call) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from importlib import resources
@@ -10,6 +11,7 @@ from typing import Final
 import attrs
 
 _HEADER: Final = re.compile(r"^-- (include|flags): *(.*)$", re.MULTILINE)
+_COMMAND: Final = re.compile(r"\b(?:call|push|push_head)\('([A-Z]+)'")
 
 
 @attrs.frozen
@@ -46,10 +48,12 @@ def guard(key: str) -> str:
     return f"{key}:*"
 
 
+@functools.cache  # some are part of nearly all
 def _read(name: str) -> str:
     return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
+@functools.cache
 def _without_comments(text: str) -> str:
     """Lines that only say something to people are not sent."""
     return "".join([line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("--")])
@@ -105,18 +109,16 @@ UNRELEASED: Final = load("unreleased")
 UNSTAGE: Final = load("unstage")
 WORKERS: Final = load("workers")
 
-#: As they are run in a cluster, by name.
-GUARDED: Final = {script.name: script.guarded() for script in tuple(globals().values()) if isinstance(script, Script)}
+ALL: Final = tuple([script for script in tuple(globals().values()) if isinstance(script, Script)])
 
-#: What any script may run on keys, beside TIME and PUBLISH.
-COMMANDS: Final = tuple(
-    sorted(
-        {
-            command
-            for script in tuple(globals().values())
-            if isinstance(script, Script)
-            for command in re.findall(r"\b(?:call|push|push_head)\('([A-Z]+)'", script.source)
-        }
-        - {"TIME", "PUBLISH"}
-    )
-)
+
+@functools.cache
+def guarded(script: Script) -> Script:
+    """The script as it is run in a cluster."""
+    return script.guarded()
+
+
+def commands() -> list[str]:
+    """What any script may run on keys, beside TIME and PUBLISH."""
+    found = {command for script in ALL for command in _COMMAND.findall(script.source)}
+    return sorted(found - {"TIME", "PUBLISH"})
