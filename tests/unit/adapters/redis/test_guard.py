@@ -21,7 +21,7 @@ def test_the_guard_lies_in_the_slot_and_is_no_key_of_ours(key):
 
 
 def test_every_script_drops_it_and_is_otherwise_the_same():
-    assert len(scripts.ALL) > 40
+    assert len(scripts.ALL) == len({each.name for each in scripts.ALL}) > 30
     for script in scripts.ALL:
         first, drop, *rest = scripts.guarded(script).source.split("\n")
         assert drop == "KEYS[#KEYS] = nil"
