@@ -56,10 +56,10 @@ mutants: $(STAMP) ## Break adapters, engine and scripts on purpose: each break h
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 simulate: $(STAMP) ## Play a million histories of dying processes on memory (SEEDS=, START=, WORLD=)
-	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000000) --start $(or $(START),0) --world $(or $(WORLD),mix)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000000) --start $(or $(START),0) --world $(or $(WORLD),all)
 
 simulate-redis: $(STAMP) ## The same over a real server, slower (SEEDS=, START=, WORLD=, ON=redis8)
-	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --on $(or $(ON),redis8) --seeds $(or $(SEEDS),1000) --start $(or $(START),0) --world $(or $(WORLD),mix)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --on $(or $(ON),redis8) --seeds $(or $(SEEDS),1000) --start $(or $(START),0) --world $(or $(WORLD),all)
 
 # make puts variables of its command line into the environment: that is how DEMO_PATH and REDIS arrive.
 demo: $(STAMP) ## Run the example on real input (DEMO_PATH=folder, REDIS=redis://localhost:6379/0)

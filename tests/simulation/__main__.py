@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.simulation.running import Tally, play, quiet, replayed, shrunk, told
 from tests.simulation.stage import memory
-from tests.simulation.world import WORLDS
+from tests.simulation.worlds import WORLDS
 from vecna.adapters.clock import SystemClock
 
 _SHARE = 2_000
@@ -39,9 +39,14 @@ def _stores(where: str) -> Iterator[Any]:
         server.stop()
 
 
+def _rate(total: Tally, began: float) -> str:
+    took = SystemClock().monotonic() - began
+    return f"{total.counts['histories'] / took:,.0f} a second, {took:,.0f} s"
+
+
 def _many(args: argparse.Namespace) -> Tally:
-    clock, total = SystemClock(), Tally()
-    began = clock.monotonic()
+    total = Tally()
+    began = SystemClock().monotonic()
     with ProcessPoolExecutor(args.processes) as executor:
         starts = range(args.start, args.start + args.seeds, _SHARE)
         end = args.start + args.seeds
@@ -49,11 +54,11 @@ def _many(args: argparse.Namespace) -> Tally:
         for done, share in enumerate(as_completed(shares), 1):
             total.merge(share.result())
             if done % 10 == 0 or total.failed:
-                rate = total.counts["histories"] / (clock.monotonic() - began)
-                print(f"{total.counts['histories']:,} of {args.seeds:,}, {rate:,.0f} a second", flush=True)
+                print(f"{total.counts['histories']:,} of {args.seeds:,}, {_rate(total, began)}", flush=True)
             if total.failed:
                 executor.shutdown(cancel_futures=True)
                 break
+    print(_rate(total, began))
     return total
 
 
@@ -62,7 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", type=int, default=1_000_000, help="how many histories")
     parser.add_argument("--start", type=int, default=0, help="the first seed")
-    parser.add_argument("--world", default="mix", choices=["mix", *WORLDS], help="what they are made of")
+    parser.add_argument("--world", default="all", choices=["all", "mix", *WORLDS], help="what they are made of")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--on", default="memory", help="memory, or a server: redis8, valkey9")
     parser.add_argument("--replay", type=int, metavar="SEED", help="play one again, and tell it")

@@ -55,7 +55,7 @@ class Process:
         self.number += 1
         self.identity = f"{self.name}{self.number}"
         self.dead = False
-        life = Life(self, self.identity)
+        life = Life(self.identity)
         self.life = life
         world = self.world
         self.broker: Any = Port(world.broker, world, life)
@@ -65,14 +65,18 @@ class Process:
         """Do something."""
         raise NotImplementedError
 
+    def end(self) -> None:
+        """Let go of everything but the name: the history is over."""
+        self.__dict__ = {"name": self.name, "number": self.number}
+
 
 class Life:
     """One incarnation of a process. What it has begun when it died ends here."""
 
-    __slots__ = ("dead", "identity", "process")
+    __slots__ = ("dead", "identity")
 
-    def __init__(self, process: Process, identity: str) -> None:
-        self.process, self.identity, self.dead = process, identity, False
+    def __init__(self, identity: str) -> None:
+        self.identity, self.dead = identity, False
 
     def __repr__(self) -> str:
         return self.identity
@@ -94,6 +98,7 @@ class Worker(Process):
         self._sweeper: Sweeper | None = None
         self._firer: Firer | None = None
         self.must_extend = False
+        self.more = False
 
     @property
     def sweeper(self) -> Sweeper:
@@ -108,12 +113,14 @@ class Worker(Process):
         return self._firer
 
     def step(self) -> None:
-        chance = self.world.chance
+        chance, options = self.world.chance, self.world.options
+        if "leases" in options and chance.below(2):
+            self.wiring.config = config(*self.world.settings, chance.choice(options["leases"]))
         if self.must_extend:
             self.must_extend = False
             self.deliveries.extend()
             return
-        which = chance.below(16)
+        which = 0 if options.get("turns") else chance.below(16)
         if which == 15:
             self.sweep()
         elif which == 14:
@@ -125,7 +132,7 @@ class Worker(Process):
         elif which == 11:
             self.note()
         elif which < 6:
-            self.turn()
+            self.begin_only() if options.get("halves") else self.turn()
         elif self.runnable and which < 8:
             self.run(self.runnable.pop(chance.below(len(self.runnable))))
         elif self.done or self.deliveries.owes:
@@ -142,6 +149,13 @@ class Worker(Process):
         if self.done or self.deliveries.owes:
             self.finish(noting=False)
 
+    def begin_only(self) -> None:
+        """Take and run, and leave the end for later."""
+        if self.runnable:
+            self.run(self.runnable.pop())
+        elif not self.done:
+            self.take(self.world.likely(), 1)
+
     def note(self) -> None:
         """Write what has begun, as is done of runs that last."""
         items = self.deliveries.items()
@@ -153,7 +167,7 @@ class Worker(Process):
         due = None
         if not self.batches:
             batch = self.deliveries.lease(queue, count)
-            due = batch.next_due
+            due, self.more = batch.next_due, batch.more
             if batch.items:
                 self.batches.append(batch)
         while self.batches:
@@ -201,11 +215,13 @@ class Worker(Process):
         """All that there is to do at this moment; until when there is no more."""
         dues: list[float] = []
         while True:
+            more = False  # after a call that had got lost, and has now been answered as it was then
             for queue in self.world.queues():
                 due = self.take(queue, 100)
+                more = more or self.more
                 if due is not None:
                     dues.append(due)
-            if not self.runnable and not self.done and not self.deliveries.owes:
+            if not (more or self.runnable or self.done or self.deliveries.owes):
                 return min(dues, default=None)
             while self.runnable:
                 self.run(self.runnable.pop())
@@ -256,6 +272,8 @@ class Producer(Sender):
         finally:  # also if it dies: what it has sent by then counts
             if (clock.now() - began).total_seconds() >= PUBLISH_TIMEOUT:
                 witness.late.add(name)
+        if self.world.settings[1] > 1000 and (unknown := self.world.unknown(shape.ids)):
+            raise witness.violated("5 what is accepted is pending", f"nobody knows {unknown} of {name}")
         if not plan.accepted_at:
             plan.accepted_at = self.world.witness.note(self, "accepted", name)
             if self.world.chance.one_in(4) and self.world.settings[1] > 1000:

@@ -33,9 +33,11 @@ def quiet() -> Iterator[None]:
     """No log lines, and no collection of garbage in the middle of a history."""
     log.set(_Silence())
     gc.disable()
+    gc.freeze()  # what was there before is none of a history's garbage
     try:
         yield
     finally:
+        gc.unfreeze()
         gc.enable()
         log.set(None)
 
@@ -96,6 +98,7 @@ def play(seeds: Iterable[int], kind: str = "mix", stores: Callable[..., Any] = m
             world.play()
         except Violation as violation:
             tally.failed.append(Failed(seed, kind, violation.law, violation.said))
+        world.end()
         tally.add(world)
         if len(tally.failed) >= most_failed:
             break

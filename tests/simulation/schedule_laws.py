@@ -16,13 +16,13 @@ def check(world: Any) -> None:
         Violation: a law does not hold.
     """
     witness = world.witness
-    for (code, due), times in witness.fired.items():
+    for (code, due), times in witness.schedules.fired.items():
         if times > 1:
             raise Violation("8 each occurrence once", f"{code} at {due:%M:%S} was fired {times} times")
     _removed(world)
     if not world.schedule_tampered:
         _complete(world)
-    for _, due in witness.fired:
+    for _, due in witness.schedules.fired:
         _ended(witness, f"p@{int(due.timestamp() * 1000)}")
 
 
@@ -32,7 +32,7 @@ def _removed(world: Any) -> None:
     for begun, answered, what, answer in witness.cancels:
         if not (what.startswith("schedule ") and answer.schedules):
             continue
-        revived = min([seq for seq in witness.registrations if seq > begun], default=1 << 60)
+        revived = min([seq for seq in witness.schedules.registrations if seq > begun], default=1 << 60)
         for uuid, runs in witness.runs.items():
             if uuid.startswith("p@") and uuid not in answer.running:
                 late = [seq for seq, _, _ in runs if answered < seq < revived]
@@ -48,11 +48,11 @@ def _complete(world: Any) -> None:
     _, _, _, _, _, every, missed, overlap = registrations[0]
     if missed != "all" or not overlap:
         return
-    stored = world.witness.stored.get("p")
+    stored = world.witness.schedules.stored.get("p")
     due = stored.anchor + dt.timedelta(seconds=every)
     end = START + dt.timedelta(seconds=world.schedule_end)
     while due <= end:
-        if not world.witness.fired["p", due]:
+        if not world.witness.schedules.fired["p", due]:
             raise Violation("9 a schedule goes on", f"the occurrence of {due:%M:%S} was never fired")
         due += dt.timedelta(seconds=every)
 

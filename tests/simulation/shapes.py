@@ -94,8 +94,24 @@ def _chain(m: _Maker) -> Any:
     return m.chain(m.task(), m.task("b"), m.task())
 
 
+def _pair(m: _Maker) -> Any:
+    return m.chain(m.task(), m.task("b"))
+
+
+def _led(m: _Maker) -> Any:
+    return m.task(on_success=m.task("b"))
+
+
+def _lone_chord(m: _Maker) -> Any:
+    return m.chord(m.group(m.task()), m.task("b"))
+
+
 def _coded_chain(m: _Maker) -> Any:
     return m.chain(m.task(), m.task("b"), m.task(), code="shared")
+
+
+def _long_chain(m: _Maker) -> Any:
+    return m.chain(*[m.task("ab"[place % 2]) for place in range(9)], code="shared")
 
 
 def _group(m: _Maker) -> Any:
@@ -137,6 +153,10 @@ _MAKERS: dict[str, Any] = {
     "urgent": _urgent,
     "callbacks": _callbacks,
     "chain": _chain,
+    "coded_long": _long_chain,
+    "pair": _pair,
+    "led": _led,
+    "lone_chord": _lone_chord,
     "coded_chain": _coded_chain,
     "group": _group,
     "wide_group": _wide_group,

@@ -69,11 +69,11 @@ stage = Stage()
 
 
 @cache
-def config(max_deliveries: int, results_expire_in: float) -> Config:
+def config(max_deliveries: int, results_expire_in: float, lease: float = LEASE) -> Config:
     return Config(
         broker="memory://",
         default_queue="a",
-        lease=LEASE,
+        lease=lease,
         publish_timeout=PUBLISH_TIMEOUT,
         max_deliveries=max_deliveries,
         results_expire_in=results_expire_in,
@@ -110,7 +110,7 @@ class WatchedQueue(Queue):
     def accept(self, message: Any, *args: Any, **kwargs: Any) -> bool:
         new = super().accept(message, *args, **kwargs)
         if new:
-            self.accepted[message.uuid] += 1
+            self.accepted(message.uuid)
         return new
 
 

@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from tests.simulation.plan_books import PlanBooks, ScheduleBooks
 from vecna.domain.message import Message
 from vecna.domain.state import FINAL, token_number
-from vecna.ports.schedules import Fired
 from vecna.ports.values import Answer, SettleAs, Verdict
 
-_SECOND = dt.timedelta(seconds=1)
+#: How late an idle worker may take what is due, by the clock of the history.
+_BOUND = dt.timedelta(seconds=0.05)
+_NOTHING = dt.timedelta(0)
 
 
 class Violation(AssertionError):
@@ -51,13 +53,11 @@ class Witness:
 
     Args:
         clock: time.
-        lease: seconds.
         max_deliveries: the crash limit.
     """
 
-    def __init__(self, clock: Any, lease: float, max_deliveries: int) -> None:
+    def __init__(self, clock: Any, max_deliveries: int) -> None:
         self.clock = clock
-        self.lease_time = dt.timedelta(seconds=lease)
         self.max_deliveries = max_deliveries
         self.log: list[tuple[Any, ...]] = []
         self.accepted: Counter[str] = Counter()  # how often a queue has taken an id in
@@ -79,11 +79,14 @@ class Witness:
         self.tried_cancels: set[str] = set()
         self.first_sent: dict[str, dt.datetime] = {}  # when a sender began to send a shape first
         self.late: set[str] = set()  # shapes whose sending took longer than it may, and so passes for given up
-        self.fired: Counter[tuple[str, dt.datetime]] = Counter()
         self.duplicate = False  # the call that is under way is a late copy: nobody hears the answer
         self.kills = self.lost_replies = self.lapsed = 0
-        self.registrations: list[int] = []
-        self.stored: dict[str, Any] = {}  # schedules, as they were first stored
+        self.arrived: dict[str, dt.datetime] = {}  # when a queue has taken an id in
+        self.staged: set[str] = set()
+        self.resting_since: dt.datetime | None = None
+        self.settled: dict[str, tuple[str, Any]] = {}  # id: (token, how) of its last settlement, while it lives
+        self.durations: dict[str, dt.timedelta] = {}  # of each queue's latest lease call
+        self.schedules = ScheduleBooks(self)
         self.violation: Violation | None = None
         self.watches = {
             "lease": self._leased,
@@ -94,15 +97,19 @@ class Witness:
             "stage": self._staged,
             "release": self._released,
             "forget": self._forgotten,
-            "fire": self._fired,
-            "put_schedule": self._stored,
-            "due_schedules": self._looked,
+            **PlanBooks(self).watches,
+            **self.schedules.watches,
         }
 
     def note(self, *what: Any) -> int:
         """Write a line; its number."""
         self.log.append((self.clock.now(), *what))
         return len(self.log)
+
+    def takes(self, uuid: str) -> None:
+        """A queue takes an id in; told on memory only."""
+        self.accepted[uuid] += 1
+        self.arrived[uuid] = self.clock.now()
 
     def violated(self, law: str, said: str) -> Violation:
         """Keep the first violation, in case that whoever is watched catches it."""
@@ -131,6 +138,7 @@ class Witness:
 
     def _staged(self, process: Any, args: Any, answer: list[bool]) -> None:
         self._delay(args[1], self.clock.now())
+        self.staged.update([message.uuid for message in args[1]])
         if process.identity[0] == "p":
             self.sent.update([message.uuid for message in args[1]])
         self.note(process, "stage", args[0], [message.uuid for message in args[1]])
@@ -139,9 +147,10 @@ class Witness:
         """A queue that nobody has touched for half a lease was out of reach: then leases last longer, once."""
         last = self.touched.get(queue)
         self.touched[queue] = now
-        if last is None or now - last <= self.lease_time / 2:
+        duration = self.durations.get(queue, _NOTHING)
+        if last is None or now - last <= duration / 2:
             return
-        until = now + self.lease_time
+        until = now + duration
         for held in self.holders.values():
             if held.queue == queue and not held.spared and held.deadline < until:
                 held.spared, held.deadline = True, until
@@ -158,8 +167,9 @@ class Witness:
                     self.expiries[uuid] += 1
                 self.crashes[uuid] += 1
 
-    def _leased(self, process: Any, args: Any, answer: Any, worker: str = "", **_: Any) -> None:
+    def _leased(self, process: Any, args: Any, answer: Any, worker: str, duration: dt.timedelta, **_: Any) -> None:
         queue, now = args[0], self.clock.now()
+        self.durations[queue] = duration
         self._touch(queue, now)
         self._lapse(queue, now)
         key = (worker, queue)
@@ -173,17 +183,18 @@ class Witness:
             return
         seq = self.note(process, "lease", queue, [each.uuid for each in answer.deliveries], answer.token)
         for delivery in answer.deliveries:
-            self._lease(process, delivery, now, seq)
+            self._lease(process, delivery, now + duration, seq)
 
     def _is_held(self, queue: str, token: str, now: dt.datetime) -> bool:
         found = [held for held in self.holders.values() if held.queue == queue and held.token == token]
         return any(held.deadline > now for held in found)
 
-    def _lease(self, process: Any, delivery: Any, now: dt.datetime, seq: int) -> None:
-        uuid, token = delivery.uuid, delivery.token
+    def _lease(self, process: Any, delivery: Any, deadline: dt.datetime, seq: int) -> None:
+        uuid, token, now = delivery.uuid, delivery.token, self.clock.now()
         early = self.early.get(uuid)
         if early is not None and now < early and delivery.verdict is None:
             raise self.violated("6 nothing before its time", f"{uuid} is due at {early:%M:%S}, leased at {now:%M:%S}")
+        self._is_in_time(uuid, early)
         held = self.holders.get(uuid)
         if held is not None:
             if held.token == token:
@@ -195,17 +206,26 @@ class Witness:
             raise self.violated("1 dead only for crashes", f"{uuid} after {self.expiries[uuid]} leases that ran out")
         if delivery.verdict is None and self.expiries[uuid] >= self.max_deliveries:
             raise self.violated("12 the crash limit", f"{uuid} is run after {self.expiries[uuid]} leases that ran out")
-        self.holders[uuid] = Held(token, delivery.queue, process.identity, now + self.lease_time)
+        self.holders[uuid] = Held(token, delivery.queue, process.identity, deadline)
         self.leased[token, uuid] = seq
 
+    def _is_in_time(self, uuid: str, early: dt.datetime | None) -> None:
+        """Somebody idle takes what is due when it is; one that waits for its workflow, when that is there."""
+        rest, arrived = self.resting_since, self.arrived.get(uuid)
+        if rest is None or arrived is None or early is None or early <= rest or uuid in self.staged:
+            return
+        late = self.clock.now() - max(early, arrived)
+        if late > _BOUND and not self.crashes[uuid]:
+            raise self.violated("6 what is due is taken", f"{uuid} was due {late.total_seconds():g} s ago")
+
     def _extended(self, process: Any, args: Any, answer: Any) -> None:
-        queue, tokens, _ = args
+        queue, tokens, duration = args
         now = self.clock.now()
         self._touch(queue, now)
         alive = {each.token for each in answer if each.alive}
         for uuid, held in self.holders.items():
             if held.queue == queue and held.token in alive:
-                held.deadline, held.spared = max(held.deadline, now + self.lease_time), False
+                held.deadline, held.spared = max(held.deadline, now + duration), False
             elif held.queue == queue and held.token in tokens and now < held.deadline:
                 raise self.violated("10 a live lease can be extended", f"{held.token} on {uuid} until {held.deadline}")
 
@@ -219,8 +239,11 @@ class Witness:
         ]
         self.note(process, "settle", told)
         for each, said in zip(settlements, answer, strict=True):
+            if said is Answer.LOST and self.settled.get(each.uuid) == (each.token, each.settle):
+                raise self.violated("10 a repeated settlement is known", f"{each.uuid} by {each.token} is lost")
             if said is not Answer.OK:
                 continue
+            self.settled[each.uuid] = each.token, each.settle
             held = self.holders.pop(each.uuid, None)
             if held is None or held.token != each.token:
                 raise self.violated("10 an old lease cannot settle", f"{each.uuid} by {each.token}")
@@ -228,24 +251,11 @@ class Witness:
                 self.expiries.pop(each.uuid, None)
                 self.early.pop(each.uuid, None)
                 self.forgiven.discard(each.uuid)
+                self.settled.pop(each.uuid)
             if each.settle is SettleAs.RETRY:
                 self.early[each.uuid] = now + each.delay
                 self.retries[each.uuid] += 1
             self._delay(each.follow_ups, now)
-
-    def _fired(self, process: Any, args: Any, answer: Any) -> None:
-        for call, said in zip(args[0], answer, strict=True):
-            if said is Fired.FIRED and call.occurred_at is not None and call.following != call.due:
-                self.fired[call.code, call.occurred_at] += 1
-            self.note(process, "fire", call.code, call.due.strftime("%M:%S"), str(said))
-
-    def _looked(self, process: Any, args: Any, answer: Any) -> None:
-        if args[0] == 0:  # whoever is about to store one: what it stores counts from here
-            self.registrations.append(self.note(process, "begins to register"))
-
-    def _stored(self, process: Any, args: Any, answer: Any) -> None:
-        if answer is not None:
-            self.stored.setdefault(answer.code, answer)
 
     # -- the backend -------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.simulation.ports import Died, Port
 from tests.simulation.shapes import NAMES, QUEUES, RETRY_COUNT, Shape, shape
 from tests.simulation.stage import LEASE, Failure, memory, stage
 from tests.simulation.witness import Violation, Witness
+from tests.simulation.worlds import AIMED, MIX, WORLDS
 from vecna.domain.errors import BrokerUnavailable
 
 _NEVER = 1 << 60
@@ -44,75 +46,6 @@ _LATE = frozenset(
 _DEEPEST = 2
 _ROUNDS = 80
 _MOST_CALLS = 20_000
-WORKFLOWS = ["chain", "chain_of_group", "chord_of_chain", "chord", "wide_chord", "callbacks"]
-CROSSING = ["chain", "callbacks", "wide_chord", "chain_of_group", "chord_of_chain", "called_back_member"]
-STAGED = ["wide_group", "wide_chord", "coded_chord"]
-CODED = ["coded_chain", "coded_chain", "coded_chord", "chain", "chord", "callbacks", "single", "batch"]
-LEADING = ["single", "callbacks", "chain", "chord", "called_back_member"]
-#: What a history is made of, by the name of its world: how much is sent, of what, by whom, and for how many steps.
-WORLDS: dict[str, dict[str, Any]] = {
-    # One thing is sent as a rule, two workers, few steps: the fastest.
-    "small": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "cancels": 2},
-    # More of everything.
-    "wide": {"sends": (2, 5), "workers": 3, "steps": (16, 36), "cancels": 2},
-    # Nothing goes wrong but the clock.
-    "calm": {"sends": (1, 3), "workers": 2, "steps": (6, 14), "faults": 0},
-    # One crash is too many.
-    "frail": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "max_deliveries": 1},
-    # Tasks that kill whoever runs them.
-    "poison": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "poison": True},
-    # Results expire soon.
-    "short": {"sends": (1, 2), "workers": 2, "steps": (6, 16), "keep": 14.0, "names": WORKFLOWS},
-    # Schedules are fired, and tampered with.
-    "schedules": {"sends": (0, 1), "workers": 2, "steps": (12, 24), "periodic": True},
-    # The same, mostly tampered with.
-    "keepers": {"sends": (0, 0), "workers": 1, "steps": (10, 22), "periodic": True, "keepers": True, "faults": 5},
-    # From queue to queue.
-    "crossing": {"sends": (1, 1), "workers": 2, "steps": (8, 16), "names": CROSSING, "faults": 4},
-    # Workflows that are sent in parts.
-    "senders": {"sends": (1, 1), "workers": 1, "steps": (6, 14), "names": STAGED, "faults": 4},
-    # Somebody cancels, always.
-    "canceling": {
-        "sends": (1, 1),
-        "workers": 2,
-        "steps": (8, 18),
-        "names": CODED,
-        "cancels": 2,
-        "always": True,
-        "faults": 4,
-    },
-    # Runs that end differently each time, and workers that lose their leases in the middle.
-    "racing": {
-        "sends": (1, 1),
-        "workers": 2,
-        "steps": (8, 16),
-        "names": LEADING,
-        "racing": True,
-        "faults": 4,
-        "retries": 0,
-    },
-}
-MIX = [
-    "small",
-    "small",
-    "small",
-    "small",
-    "small",
-    "small",
-    "frail",
-    "wide",
-    "calm",
-    "poison",
-    "short",
-    "schedules",
-    "schedules",
-    "keepers",
-    "crossing",
-    "senders",
-    "canceling",
-    "canceling",
-    "racing",
-]
 
 
 @attrs.define
@@ -133,7 +66,7 @@ class World:
 
     Args:
         seed: says all that happens.
-        kind: one of `WORLDS`; "mix": the seed says which.
+        kind: one of `WORLDS`; "mix": the seed says which; "all": tiny as a rule, every eighth of the mix or aimed.
         stores: makes broker and backend, given the clock and a counter of what queues take in.
         skipped: steps that are left out.
         calmed: steps in which no call is disturbed.
@@ -150,15 +83,17 @@ class World:
         self.seed = seed
         self.chance = chance = Chance(seed)
         chance.begin(1 << 30)
+        if kind == "all":
+            kind = "tiny" if seed % 8 else "mix" if seed % 32 else chance.choice(AIMED)
         self.kind = chance.choice(MIX) if kind == "mix" else kind
         self.options = options = WORLDS[self.kind]
         self.skipped, self.calmed = skipped, calmed
         self.clock = SimClock()
         max_deliveries = options.get("max_deliveries") or 2 + chance.below(2)
         self.settings = (max_deliveries, options.get("keep", 3600.0))
-        self.witness = witness = Witness(self.clock, LEASE, max_deliveries)
-        self.watches = witness.watches
-        self.broker, self.backend = stores(self.clock, witness.accepted)
+        self.witness = witness = Witness(self.clock, max_deliveries)
+        self.watches: dict[str, Any] = witness.watches
+        self.broker, self.backend = stores(self.clock, witness.takes)
         self.on_memory = stores is memory
         self.calls = 0
         self.calm = _NEVER
@@ -167,6 +102,8 @@ class World:
         self.late: list[tuple[Port, str, Any, Any]] = []
         self.values: Counter[str] = Counter()
         self.faults = options.get("faults", 2)  # of six steps
+        self.strikes = options.get("strikes")
+        self.acts = options.get("acts", 6)
         self.periodic = options.get("periodic", False)
         self.schedule_end = 26.0
         self.registered = self.schedule_tampered = False
@@ -192,9 +129,12 @@ class World:
             self.first.append(self.processes[-1])
         if options.get("cancels") and self.plans and (options.get("always") or chance.below(3) == 0):
             self.processes.append(Canceller(self, "c", self._cancels(options["cancels"])))
+            if options.get("by_code"):
+                self.first.append(self.processes[-1])
         if self.periodic:
-            self.processes += self._keepers()
-            self.first.append(self.processes[-2])
+            keepers = self._triggers() if options.get("triggers") else self._keepers()
+            self.processes += keepers
+            self.first.append(keepers[0])
 
     def _behaviour(self) -> str:
         which = self.chance.below(12)
@@ -202,13 +142,15 @@ class World:
             return "poison"
         if self.options.get("racing"):
             return "flaky" if which < 8 else "good"
+        if self.options.get("good"):
+            return "good"
         return "bad" if which == 0 else "flaky" if which < 3 else "slow" if which < 5 else "good"
 
     def _cancels(self, most: int) -> list[Any]:
         chance, cancels = self.chance, []
         for _ in range(1 + chance.below(most)):
             target = chance.choice(self.plans).shape
-            if target.code and chance.below(2):
+            if target.code and (chance.below(2) or self.options.get("by_code")):
                 names = [plan.shape.name for plan in self.plans if plan.shape.code or plan.shape.batch]
                 cancels.append((target.code, target.code, names))
             elif target.link is not None and chance.below(2):
@@ -234,6 +176,13 @@ class World:
         if chance.below(4) == 0:
             second += [("pause", "p"), ("resume", "p")]
         return [Keeper(self, "k", first), Keeper(self, "l", second)]
+
+    def _triggers(self) -> list[Process]:
+        """One that registers, one that removes, one that triggers, all at once."""
+        _, code, kind, *rest = self._registration()
+        other = "chain" if kind == "task" else "task"
+        first = [("register", code, kind, *rest), ("register", code, other, *rest)]
+        return [Keeper(self, "k", first), Keeper(self, "l", [("remove", code)]), Keeper(self, "m", [("trigger", code)])]
 
     def _registration(self) -> tuple[Any, ...]:
         chance = self.chance
@@ -270,6 +219,13 @@ class World:
         if self.periodic:
             schedule_laws.check(self)
         return self
+
+    def end(self) -> None:
+        """Undo what points in circles, so that all but the books is freed at once and not by a search for garbage."""
+        for process in self.processes:
+            process.end()
+        self.processes, self.workers, self.first = [], [], []
+        self.watches = self.witness.watches = {}
 
     def act(self) -> None:
         """Somebody does something, or time passes."""
@@ -333,6 +289,8 @@ class World:
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
         self.witness.note("clock", f"+{seconds:g} s")
+        if self.witness.resting_since is not None:  # a task took long: nobody was idle
+            self.witness.resting_since = self.clock.now()
 
     # -- what happens to calls ---------------------------------------------------------------------------------------
 
@@ -353,6 +311,11 @@ class World:
         if life.dead:
             raise Died("after its death")
         which = chance.below(14)
+        if self.strikes is not None:
+            if name not in self.strikes or chance.below(2):
+                self.calm = 0  # it happens to the next one of these
+                return self.execute(port, name, args, kwargs)
+            which = self.strikes[name]
         self.calm = 2 + chance.below(12) if chance.below(2) else _NEVER
         if which == 0:
             self.die(life, f"before {name}")
@@ -400,8 +363,9 @@ class World:
             if chance.below(2 if self.options.get("racing") else 3) == 0:
                 for _ in range(3):
                     self.advance(LEASE * 0.4)
-                    self.let(chance.choice(self.workers))
-            for _ in range(1 + chance.below(6)):
+                    worker = chance.choice(self.workers)
+                    self.let(worker, worker.touch if self.strikes else None)
+            for _ in range(1 + chance.below(self.acts)):
                 self.act()
         finally:
             self.depth -= 1
@@ -446,19 +410,22 @@ class World:
         for record in self.broker.list_schedules() if self.periodic else ():
             if record.paused:
                 self.broker.remove_schedule(record.code)
+        self.witness.resting_since = self.clock.now()
+        worker = self.workers[0]
         for number in range(_ROUNDS):
             if number and self.is_quiet():
                 return
             dues: list[float] = []
-            for worker in self.workers:
-                if worker is self.workers[0] or worker.deliveries.held:
-                    self.let(worker, partial(self._round, worker, dues))
+            for each in self.workers:
+                if each is worker or each.deliveries.held:
+                    self.let(each, partial(self._round, each, dues))
             if self.is_quiet():
                 return
-            worker = self.workers[0]
             if self.periodic:
                 self.let(worker, worker.fire)
             self.let(worker, worker.sweep)
+            dues.clear()
+            self.let(worker, partial(self._round, worker, dues))  # what others, firing and sweeping have brought
             now = self.clock.monotonic()
             ahead = [due - now for due in dues if due > now]
             self.clock.advance(min(max(min(ahead, default=4.0), 0.01), 4.0))
@@ -497,6 +464,13 @@ class World:
         found += backend.uncommitted(_AT_ONCE, 10)
         found += backend.unreleased(_AT_ONCE, 10)
         return found
+
+    def unknown(self, uuids: Sequence[str]) -> list[str]:
+        """Those of which neither store knows anything."""
+        states = self.backend.get_states(uuids)
+        missing = [uuid for uuid, state in zip(uuids, states, strict=True) if state is None]
+        places = self.broker.locate(missing) if missing else ()
+        return [uuid for uuid, place in zip(missing, places, strict=True) if place is None]
 
     def queues(self) -> list[str]:
         """Queues that hold something."""
