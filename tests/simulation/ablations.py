@@ -91,6 +91,7 @@ _FIRST = {
     "registration_revives": 700,
     "states_go_back": 1400,
     "settle_forgets": 1300,
+    "code_without_mark": 500,
     "local_outcome_counts": 700,
     "stale_firings_count": 750,
     "late_extend_shortens": 500,
@@ -785,7 +786,3 @@ def descendants_of_canceled_go_on(replace):
         return real(backend, [attrs.evolve(each, childless=False) for each in ended], now)
 
     replace(delivery_finish, "conclude", conclude)
-
-
-#: Rules without which no law was seen to break: something else does the same. Why each stays is in docs/simulation.md.
-UNSEEN = ("code_without_mark",)

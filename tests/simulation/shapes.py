@@ -111,7 +111,7 @@ def _coded_chain(m: _Maker) -> Any:
 
 
 def _long_chain(m: _Maker) -> Any:
-    return m.chain(*[m.task("ab"[place % 2]) for place in range(9)], code="shared")
+    return m.chain(*[m.task("ab"[place % 2]) for place in range(12)], code="shared")
 
 
 def _group(m: _Maker) -> Any:

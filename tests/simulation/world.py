@@ -103,7 +103,6 @@ class World:
         self.values: Counter[str] = Counter()
         self.faults = options.get("faults", 2)  # of six steps
         self.strikes = options.get("strikes")
-        self.acts = options.get("acts", 6)
         self.periodic = options.get("periodic", False)
         self.schedule_end = 26.0
         self.registered = self.schedule_tampered = False
@@ -312,7 +311,8 @@ class World:
             raise Died("after its death")
         which = chance.below(14)
         if self.strikes is not None:
-            if name not in self.strikes or chance.below(2):
+            only = self.options.get("only")
+            if name not in self.strikes or (only not in args if only else chance.below(2)):
                 self.calm = 0  # it happens to the next one of these
                 return self.execute(port, name, args, kwargs)
             which = self.strikes[name]
@@ -360,12 +360,16 @@ class World:
         self.witness.note(life, "stands still", where)
         self.depth += 1
         try:
+            if self.options.get("turns"):
+                for _ in range(chance.below(3)):
+                    self.let(self.workers[0])
+                return
             if chance.below(2 if self.options.get("racing") else 3) == 0:
                 for _ in range(3):
                     self.advance(LEASE * 0.4)
                     worker = chance.choice(self.workers)
                     self.let(worker, worker.touch if self.strikes else None)
-            for _ in range(1 + chance.below(self.acts)):
+            for _ in range(1 + chance.below(6)):
                 self.act()
         finally:
             self.depth -= 1

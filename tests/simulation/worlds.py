@@ -81,7 +81,7 @@ WORLDS: dict[str, dict[str, Any]] = {
         "by_code": True,
         "turns": True,
         "strikes": {"cancel_code": PAUSE},
-        "acts": 3,
+        "only": "shared",
         "faults": 6,
     },
     # Workers are told to lease for longer, or not so long.
