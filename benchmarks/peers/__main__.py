@@ -3,16 +3,16 @@
 import argparse
 import json
 import os
+import signal
+import sys
 from pathlib import Path
 
 from benchmarks.peers import plots, report
 from benchmarks.peers.catalogue import BY_NAME, PEERS
 from benchmarks.peers.figures import Figures
-from benchmarks.peers.runner import Plan, carry_out
-from benchmarks.peers.scenarios import SCENARIOS, Sizes
+from benchmarks.peers.runner import SCENARIOS, Plan, carry_out
+from benchmarks.peers.sizes import QUICK, Sizes
 from benchmarks.redis_server import redis_url
-
-QUICK = Sizes(limit=0.7, bulk=10_000, draining=2.0, round_trips=100, drain=10_000)
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         "--settings", type=_names({"fast": 1, "safe": 1}), default=["fast", "safe"], metavar="fast,safe"
     )
     parser.add_argument("--rounds", type=int, help="how often the scenario core is measured (3; quick: 1)")
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, one round")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, one round, one setting of each")
     parser.add_argument("--scale", type=float, default=1.0, help="how many times the usual sizes")
     parser.add_argument("--json", type=Path, default=Path("peers.json"), metavar="FILE", help="raw figures go there")
     parser.add_argument("--report", type=Path, metavar="FILE", help="measure nothing: show the figures of this file")
@@ -41,11 +41,16 @@ def main() -> None:
             scenarios=options.scenarios,
             rounds=options.rounds or (1 if options.quick else 3),
             sizes=sizes,
+            thorough=not options.quick,
             file=options.json,
         )
         os.environ.pop("BENCH_REDIS", None)  # the server is emptied before each step: never that of somebody else
-        with redis_url() as url:
-            carry_out(plan, url)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
+        try:
+            with redis_url() as url:
+                carry_out(plan, url)
+        except KeyboardInterrupt:
+            sys.exit(f"interrupted; what was measured is in {options.json} (--report {options.json})")
     figures = Figures(json.loads((options.report or options.json).read_text()))
     print(report.markdown(figures))
     if options.docs:

@@ -34,7 +34,7 @@ def _cache() -> Path:
 
 
 def _python(peer: Peer) -> str:
-    folder = _cache() / peer.name
+    folder = _cache() / peer.driver  # two peers may share a driver
     python = folder / "bin" / "python"
     stamp = folder / "installed.txt"
     wanted = "\n".join((f"python {sys.version_info.major}.{sys.version_info.minor}", *peer.requirements))

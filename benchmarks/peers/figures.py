@@ -22,7 +22,7 @@ class Figures:
     def __init__(self, report: Mapping[str, Any]) -> None:
         self.about = report
         self._values: dict[Key, dict[int, float]] = {}
-        self._notes: dict[Key, str] = {}
+        self.notes: dict[Key, str] = {}
         self.units: dict[str, str] = {}
         for one in report["figures"]:
             key = (one["peer"], one["setting"], one["metric"])
@@ -30,7 +30,7 @@ class Figures:
                 self._values.setdefault(key, {})[one["round"]] = one["value"]
                 self.units[one["metric"]] = one["unit"]
             if one["note"]:
-                self._notes[key] = one["note"]
+                self.notes[key] = one["note"]
 
     def rows(self) -> list[tuple[str, str]]:
         """Peers and settings of which there is a figure, in the order of the run."""
@@ -47,7 +47,7 @@ class Figures:
 
     def note(self, peer: str, setting: str, metric: str) -> str:
         """Why there is no figure, or what to know of it; empty: nothing."""
-        return self._notes.get((peer, setting, metric), "")
+        return self.notes.get((peer, setting, metric), "")
 
     def ratio(self, one: Key, other: Key) -> float | None:
         """How many times the other: the median over common rounds, else of the medians; None where one is missing."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import targets
-from benchmarks.peers.figures import CEILING, Figures
+from benchmarks.peers.figures import CEILING, Figures, Key
 
 BEGIN = "<!-- measured: begin -->"
 END = "<!-- measured: end -->"
@@ -79,8 +79,18 @@ def _parts(figures: Figures) -> Iterator[str]:
     yield _own(figures)
     yield f"**Targets**\n\n{_targets(figures)}\n"
     yield f"**Guarantees**\n\n{_guarantees(figures)}\n"
+    notes = [f"- {peer} {setting}, {metric}: {note}" for (peer, setting, metric), note in _notes(figures)]
+    if notes:
+        yield "**Notes**\n\n" + "\n".join(notes) + "\n"
     for name, reason in about["skipped"].items():
         yield f"{name} was skipped: {reason}\n"
+
+
+def _notes(figures: Figures) -> Iterator[tuple[Key, str]]:
+    """All but that a drain was ended in time, and that a peer lacks something: the cell says that."""
+    for key, note in figures.notes.items():
+        if note.startswith("failed") or (figures.median(*key) is not None and not key[2].startswith("drain")):
+            yield key, note
 
 
 def _table(figures: Figures, columns: Sequence[tuple[str, str]]) -> str:
@@ -93,7 +103,14 @@ def _table(figures: Figures, columns: Sequence[tuple[str, str]]) -> str:
 
 
 def _cells(figures: Figures, peer: str, setting: str, columns: Sequence[tuple[str, str]]) -> list[str]:
-    return [number(figures.median(peer, setting, metric)) for _, metric in columns]
+    return [_cell(figures, peer, setting, metric) for _, metric in columns]
+
+
+def _cell(figures: Figures, peer: str, setting: str, metric: str) -> str:
+    value, note = figures.median(peer, setting, metric), figures.note(peer, setting, metric)
+    if value is None:
+        return note and ("failed" if note.startswith("failed") else "–")
+    return number(value)
 
 
 def _own(figures: Figures) -> str:

@@ -14,15 +14,29 @@ from typing import Any
 import redis
 
 from benchmarks import ceiling
-from benchmarks.peers import environment
+from benchmarks.peers import environment, own, scenarios
 from benchmarks.peers.catalogue import Peer
 from benchmarks.peers.figures import CEILING
 from benchmarks.peers.processes import StepFailed, Unsupported
-from benchmarks.peers.scenarios import SCENARIOS, Measured, Sizes
+from benchmarks.peers.scenarios import Measured, Scenario
 from benchmarks.peers.session import Session
+from benchmarks.peers.sizes import Sizes
 
-#: Measured in every round, the first of each peer and setting; the other scenarios once.
-REPEATED = ("core",)
+SCENARIOS = {
+    "core": Scenario(scenarios.core, both=True, repeated=True),
+    "two": Scenario(scenarios.two, both=True),
+    "coroutines": Scenario(scenarios.coroutines),
+    "latency": Scenario(scenarios.latency, both=True),
+    "waits": Scenario(scenarios.waits),
+    "late": Scenario(scenarios.late),
+    "idle": Scenario(scenarios.idle),
+    "chord": Scenario(scenarios.chord),
+    "plain": Scenario(own.plain, ours=True),
+    "async": Scenario(own.concurrent, ours=True),
+    "cancel": Scenario(own.cancel, ours=True),
+    "import": Scenario(own.imports, ours=True),
+    "grown": Scenario(own.grown, ours=True),
+}
 
 
 @dataclass
@@ -34,6 +48,7 @@ class Plan:
     scenarios: Sequence[str]
     rounds: int
     sizes: Sizes
+    thorough: bool  # both settings where a scenario is for both; of the peers in the first round only
     file: Path
     figures: list[dict[str, Any]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +64,9 @@ def carry_out(plan: Plan, url: str) -> None:
         commands = dict(_commands(plan))
         for number in range(1, plan.rounds + 1):
             _keep(plan, CEILING, "", number, _ceiling(client, plan.sizes))
-            for peer, setting, scenario in _steps(plan, commands, number):
+            steps = list(_steps(plan, commands, number))
+            for done, (peer, setting, scenario) in enumerate(steps, start=1):
+                _say(f"round {number} of {plan.rounds}, step {done} of {len(steps)}: {peer.name} {setting} {scenario}")
                 session = Session(peer, setting, commands[peer.name], url, client)
                 _step(plan, session, scenario, number)
         client.flushall()
@@ -66,32 +83,40 @@ def _commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
 
 
 def _steps(plan: Plan, commands: dict[str, list[str]], number: int) -> Iterator[tuple[Peer, str, str]]:
-    for scenario in plan.scenarios:
-        if number > 1 and scenario not in REPEATED:
-            continue
-        for peer in plan.peers:
-            if peer.name in commands:
-                for setting in [name for name in peer.settings if name in plan.settings]:
-                    yield peer, setting, scenario
+    for name in plan.scenarios:
+        scenario = SCENARIOS[name]
+        if number == 1 or scenario.repeated:
+            for peer in plan.peers:
+                if peer.name in commands:
+                    wanted = [setting for setting in peer.settings if setting in plan.settings]
+                    thorough = plan.thorough and (number == 1 or peer.is_ours)
+                    for setting in scenario.settings(wanted, is_ours=peer.is_ours, thorough=thorough):
+                        yield peer, setting, name
 
 
 def _step(plan: Plan, session: Session, scenario: str, number: int) -> None:
     name, start = session.peer.name, time.perf_counter()
     try:
-        _keep(plan, name, session.setting, number, SCENARIOS[scenario](session, plan.sizes))
+        _keep(plan, name, session.setting, number, SCENARIOS[scenario].measure(session, plan.sizes))
     except Unsupported as reason:
         _keep(plan, name, session.setting, number, [Measured(scenario, None, "", str(reason))])
     except StepFailed as reason:
-        _say(f"  {name} {session.setting} {scenario} FAILED: {reason}")
-        _keep(plan, name, session.setting, number, [Measured(scenario, None, "", f"failed: {reason}")])
-    _say(f"  [{number}] {name} {session.setting} {scenario}: {time.perf_counter() - start:.1f} s")
+        _say(f"  FAILED: {reason}")
+        _keep(
+            plan,
+            name,
+            session.setting,
+            number,
+            [Measured(scenario, None, "", f"failed: {str(reason).splitlines()[-1]}")],
+        )
+    _say(f"  took {time.perf_counter() - start:.1f} s")
 
 
 def _keep(plan: Plan, peer: str, setting: str, number: int, measured: Any) -> None:
     for one in measured:
         plan.figures.append({"peer": peer, "setting": setting, "round": number, **asdict(one)})
         shown = one.note if one.value is None else f"{one.value:,.2f} {one.unit} {one.note}".rstrip()
-        _say(f"  [{number}] {peer} {setting} {one.metric}: {shown}")
+        _say(f"  {one.metric}: {shown}")
     beside = plan.file.with_suffix(".part")
     beside.write_text(json.dumps({**plan.about, "figures": plan.figures}, indent=1) + "\n")
     beside.replace(plan.file)

@@ -3,47 +3,16 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.peers.processes import StepFailed, Unsupported, Workers
 from benchmarks.peers.session import Running, Session
+from benchmarks.peers.sizes import Sizes
 
 WAIT = 0.05  # seconds that a waiting task waits, see the drivers
 SETTLE = 20.0  # seconds for the rest of the work after the last task has returned
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much of each; `quick` in __main__ has smaller ones."""
-
-    send: int = 20_000  # tasks at most, one by one, for `limit` seconds at most
-    bulk: int = 30_000
-    drain: int = 30_000
-    limit: float = 2.0  # seconds of sending
-    draining: float = 6.0  # seconds of draining; what has run by then gives the rate
-    round_trips: int = 300
-    waits: int = 2_000
-    burst: int = 5_000
-    single: int = 100
-    chords: tuple[int, ...] = (1_000, 5_000)
-    own_chords: tuple[int, ...] = (1_000, 5_000, 10_000, 100_000)
-    delayed: int = 5_000
-    own_delayed: int = 100_000
-    own_schedules: int = 10_000
-    idle: float = 5.0  # seconds of watching an idle worker
-    coded: int = 100_000
-    grown: int = 1_000_000
-
-    def scaled(self, times: float) -> "Sizes":
-        """All counts and seconds so many times; at least ten tasks and a tenth of a second."""
-        sizes: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if isinstance(value, tuple):
-                sizes[name] = tuple(dict.fromkeys(max(10, round(one * times)) for one in value))
-            else:
-                sizes[name] = max(10, round(value * times)) if isinstance(value, int) else max(0.1, value * times)
-        return replace(self, **sizes)
+CALLBACK = 90.0  # seconds until a chord's callback has to run
 
 
 @dataclass(frozen=True)
@@ -56,9 +25,6 @@ class Measured:
     note: str = ""
 
 
-Scenario = Callable[[Session, Sizes], Iterator[Measured]]
-
-
 def core(session: Session, sizes: Sizes) -> Iterator[Measured]:
     """Send one by one and in bulk, memory of Redis, then drain with one worker process."""
     with session.driver() as running:
@@ -66,62 +32,65 @@ def core(session: Session, sizes: Sizes) -> Iterator[Measured]:
         session.client.flushall()
         before = session.redis_bytes()
         sent = running.ask("send", count=sizes.send, limit=sizes.limit)
-        yield Measured("send", sent["count"] / sent["seconds"], "/s")
         total = sent["count"]
+        yield Measured("send", rate(sent), "/s")
         try:
             bulk = running.ask("bulk", count=sizes.bulk, limit=sizes.limit)
         except Unsupported as reason:
             yield Measured("bulk", None, "/s", str(reason))
         else:
             total += bulk["count"]
-            yield Measured("bulk", bulk["count"] / bulk["seconds"], "/s")
+            yield Measured("bulk", rate(bulk), "/s")
         yield Measured("bytes", (session.redis_bytes() - before) / total, "B")
-        yield from _drained(running, sizes, total, 1, "drain")
+        yield from drained(running, sizes.draining, total, 1, "drain")
 
 
 def two(session: Session, sizes: Sizes) -> Iterator[Measured]:
     """Drain with two worker processes."""
-    yield from _drain(session, sizes, 2, "functions", "drain-2")
+    with session.driver() as running:
+        yield from drained(running, sizes.draining, fill(running, sizes, None), 2, "drain-2")
 
 
 def coroutines(session: Session, sizes: Sizes) -> Iterator[Measured]:
-    """Drain coroutines, where functions are the usual thing."""
-    yield from _drain(session, sizes, 1, "coroutines", "drain-coroutines")
-
-
-def _drain(session: Session, sizes: Sizes, processes: int, kind: str, metric: str) -> Iterator[Measured]:
+    """Drain coroutines, where the peer runs functions as well."""
     with session.driver() as running:
-        total = 0
-        try:
-            total += running.ask("bulk", count=sizes.drain, limit=sizes.limit, kind=kind)["count"]
-        except Unsupported:
-            total += running.ask("send", count=sizes.drain, limit=sizes.limit, kind=kind)["count"]
-        yield from _drained(running, sizes, total, processes, metric)
+        kinds = running.ask("kinds")["kinds"]
+        if len(kinds) < 2:
+            raise Unsupported(f"runs {kinds[0]} only")
+        yield from drained(running, sizes.draining, fill(running, sizes, "coroutines"), 1, "drain-coroutines")
 
 
-def _drained(running: Running, sizes: Sizes, total: int, processes: int, metric: str) -> Iterator[Measured]:
+def fill(running: Running, sizes: Sizes, kind: str | None) -> int:
+    """Send no-ops, in bulk where the peer has that; how many."""
+    try:
+        sent = running.ask("bulk", count=sizes.drain, limit=sizes.limit, kind=kind)
+    except Unsupported:
+        sent = running.ask("send", count=sizes.drain, limit=sizes.limit, kind=kind)
+    return int(sent["count"])
+
+
+def drained(running: Running, seconds: float, total: int, processes: int, metric: str) -> Iterator[Measured]:
+    """Start workers and measure how fast `total` tasks run; after so many seconds what has run gives the rate."""
     session = running.session
     commands = session.redis_commands()
     with running.workers(processes) as workers:
         if not running.until(workers, lambda: running.count() > 0):
             raise StepFailed("the worker did not run its first task")
-        cpu = workers.cpu()
-        began = running.count()
-        finished = running.until(workers, lambda: running.count() >= total, sizes.draining)
+        cpu, began = workers.cpu(), running.count()
+        finished = running.until(workers, lambda: running.count() >= total, seconds)
         done, first, last, _ = running.tallies.read()
-        if not finished:  # nobody has ended yet: what was counted has run up to now
-            last = max(last, first + 1)
         spent, used = workers.cpu() - cpu, session.redis_commands() - commands
         if finished:
-            last = max(last, _settled(running, workers, total))
-        yield Measured(metric, done / (last - first) * 1e9, "/s", "" if finished else f"{done} of {total} in time")
+            last = max(last, settled(running, workers, total))
+        note = "" if finished else f"{done} of {total} in time"
+        yield Measured(metric, done / max(1, last - first) * 1e9, "/s", note)
         if metric == "drain":
             yield Measured("start", (first - workers.spawned) / 1e6, "ms")
             yield Measured("cpu", spent / max(1, done - began) * 1e6, "µs")
             yield Measured("commands", used / done, "")
 
 
-def _settled(running: Running, workers: Workers, total: int) -> int:
+def settled(running: Running, workers: Workers, total: int) -> int:
     """The moment (monotonic, ns) at which nothing was left to do; 0 if that was so at the first look."""
     if running.ask("settled", count=total)["settled"]:
         return 0
@@ -131,12 +100,12 @@ def _settled(running: Running, workers: Workers, total: int) -> int:
 
 
 def latency(session: Session, sizes: Sizes) -> Iterator[Measured]:
-    """Send one and wait for its result, on a worker that has nothing else to do; then the worker's memory."""
+    """Memory of an idle worker; then send one and wait for its result, while the worker has nothing else to do."""
     with session.driver(results=True) as running, running.workers() as workers:
         running.warm(workers)
         yield Measured("memory", workers.memory(), "MiB")
         running.ask("round_trips", count=20)
-        seconds = sorted(running.ask("round_trips", count=sizes.round_trips)["seconds"])
+        seconds = running.ask("round_trips", count=sizes.round_trips)["seconds"]
         yield Measured("latency-p50", 1000 * percentile(seconds, 50), "ms")
         yield Measured("latency-p99", 1000 * percentile(seconds, 99), "ms")
 
@@ -144,18 +113,85 @@ def latency(session: Session, sizes: Sizes) -> Iterator[Measured]:
 def waits(session: Session, sizes: Sizes) -> Iterator[Measured]:
     """Tasks of 50 ms at concurrency 100, as a multiple of the least possible time."""
     for kind in ("coroutines", "functions"):
-        metric = f"waits-{kind}"
-        with session.driver(concurrency=100) as running:
+        try:
+            yield Measured(f"waits-{kind}", _waited(session, sizes.waits, kind), "× ideal")
+        except Unsupported as reason:
+            yield Measured(f"waits-{kind}", None, "× ideal", str(reason))
+
+
+def _waited(session: Session, count: int, kind: str) -> float:
+    with session.driver(concurrency=100) as running:
+        total = running.ask("wait", count=count, kind=kind)["count"]
+        with running.workers() as workers:
+            if not running.until(workers, lambda: running.count() >= total):
+                raise StepFailed(f"{running.count()} of {total} tasks had run in time")
+            _, first, last, _ = running.tallies.read()
+            return float(last - first) / 1e9 / (total * WAIT / 100)
+
+
+def late(session: Session, sizes: Sizes) -> Iterator[Measured]:
+    """How late delayed tasks run on an idle worker: one every 50 ms, then many that are due at once."""
+    with session.driver() as running, running.workers(delays=True) as workers:
+        running.warm(workers)
+        single = running.ask("delay", count=sizes.single, due=time.time() + 1.5, step=0.05)
+        yield from _lateness(running, workers, "late", single["count"], before=0)
+        due = time.time() + sizes.ahead + 1
+        burst = running.ask("delay", count=sizes.burst, limit=sizes.ahead, due=due)
+        yield from _lateness(running, workers, "burst", burst["count"], before=single["count"])
+
+
+def _lateness(running: Running, workers: Workers, metric: str, count: int, before: int) -> Iterator[Measured]:
+    found = running.tallies.lateness
+    complete = running.until(workers, lambda: len(found()) >= before + count, 30.0)
+    times = [1000 * lateness for lateness in found()[before:]]
+    if not times:
+        raise StepFailed(f"none of {count} delayed tasks ran within 30 s")
+    note = "" if complete else f"of those {len(times)} of {count} that ran within 30 s"
+    yield Measured(f"{metric}-p50", percentile(times, 50), "ms", note)
+    yield Measured(f"{metric}-p99", percentile(times, 99), "ms", note)
+
+
+def idle(session: Session, sizes: Sizes) -> Iterator[Measured]:
+    """What an idle worker costs while delayed tasks and schedules wait: commands of Redis, share of a core."""
+    ours = session.peer.is_ours
+    with session.driver() as running:
+        waiting = []
+        for do, count in (
+            ("delay", sizes.own_delayed if ours else sizes.delayed),
+            ("schedule", sizes.own_schedules if ours else sizes.schedules),
+        ):
             try:
-                total = running.ask("wait", count=sizes.waits, kind=kind)["count"]
+                limit = None if ours else sizes.limit
+                sent = running.ask(do, count=count, limit=limit, due=time.time() + 6 * 3600)
+                waiting.append(f"{sent['count']} of {do}")
             except Unsupported as reason:
-                yield Measured(metric, None, "× ideal", str(reason))
-                continue
-            with running.workers() as workers:
-                if not running.until(workers, lambda: running.count() >= total):  # noqa: B023 - used before the next
-                    raise StepFailed(f"{running.count()} of {total} tasks had run in time")
-                _, first, last, _ = running.tallies.read()
-                yield Measured(metric, (last - first) / 1e9 / (total * WAIT / 100), "× ideal")
+                waiting.append(str(reason))
+        with running.workers(delays=True) as workers:
+            running.warm(workers)
+            time.sleep(min(2.0, sizes.idle))  # its beginning is no idleness
+            commands, cpu, start = session.redis_commands(), workers.cpu(), time.monotonic()
+            time.sleep(sizes.own_idle if ours else sizes.idle)
+            seconds = time.monotonic() - start
+            note = ", ".join(waiting)
+            yield Measured("idle-commands", (session.redis_commands() - commands) / seconds, "/s", note)
+            yield Measured("idle-cpu", 100 * (workers.cpu() - cpu) / seconds, "%", note)
+
+
+def chord(session: Session, sizes: Sizes) -> Iterator[Measured]:
+    """From before a chord is sent until its callback runs."""
+    for count in sizes.own_chords if session.peer.is_ours else sizes.chords:
+        with session.driver() as running, running.workers() as workers:
+            running.warm(workers)
+            started = running.ask("chord", count=count)["started"]
+            if not running.until(workers, lambda: running.tallies.read()[3] > 0, CALLBACK):
+                yield Measured(f"chord-{count}", None, "s", "the callback did not run in time")
+                return
+            yield Measured(f"chord-{count}", (running.tallies.read()[3] - started) / 1e9, "s")
+
+
+def rate(sent: dict[str, Any]) -> float:
+    """Tasks a second, of a driver's answer."""
+    return float(sent["count"] / sent["seconds"])
 
 
 def percentile(values: list[float], percent: int) -> float:
@@ -163,10 +199,27 @@ def percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100)[percent - 1] if len(values) > 1 else values[0]
 
 
-SCENARIOS: dict[str, Scenario] = {
-    "core": core,
-    "two": two,
-    "coroutines": coroutines,
-    "latency": latency,
-    "waits": waits,
-}
+@dataclass(frozen=True)
+class Scenario:
+    """How something is measured.
+
+    Attributes:
+        measure: yields the figures.
+        both: in the fastest and in the safest setting; else in the one that counts (vecna: safe, its peers: fast).
+        repeated: in every round, else in the first.
+        ours: of vecna alone.
+    """
+
+    measure: Callable[[Session, Sizes], Iterator[Measured]]
+    both: bool = False
+    repeated: bool = False
+    ours: bool = False
+
+    def settings(self, wanted: list[str], *, is_ours: bool, thorough: bool) -> list[str]:
+        """Which of the wanted settings of a peer are measured; `thorough`: both, if that is meant to be."""
+        if self.ours and not is_ours:
+            return []
+        if self.both and thorough:
+            return wanted
+        counts = "safe" if is_ours else "fast"
+        return [counts] if counts in wanted else wanted[:1]

@@ -91,9 +91,10 @@ class Running:
         return self.driver.ask(do, **request)
 
     @contextmanager
-    def workers(self, processes: int = 1) -> Iterator[Workers]:
-        """Start worker processes and end them."""
-        workers = Workers(self.ask("workers", processes=processes)["commands"], self.environment, self.folder)
+    def workers(self, processes: int = 1, *, delays: bool = False) -> Iterator[Workers]:
+        """Start worker processes and end them; `delays`: with what delayed tasks need."""
+        commands = self.ask("workers", processes=processes, delays=delays)["commands"]
+        workers = Workers(commands, self.environment, self.folder)
         try:
             yield workers
         finally:

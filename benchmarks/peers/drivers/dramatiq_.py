@@ -9,7 +9,7 @@ from dramatiq.rate_limits.backends import RedisBackend as Barriers
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 
-from benchmarks.peers.drivers.protocol import CONCURRENCY, PATIENCE, RESULTS, SAFE, URL, Driver, Unsupported
+from benchmarks.peers.drivers.protocol import CONCURRENCY, PATIENCE, RESULTS, SAFE, URL, Driver
 from benchmarks.peers.drivers.tally import tally
 
 broker = RedisBroker(url=URL, **({"heartbeat_timeout": 10_000} if SAFE else {}))
@@ -49,21 +49,17 @@ def callback() -> None:
 
 
 class Peer(Driver):
-    def workers(self, processes: int) -> list[list[str]]:
+    def workers(self, processes: int, *, delays: bool) -> list[list[str]]:
         command = [sys.executable, "-m", "dramatiq", __name__, "--processes", str(processes)]
         return [[*command, "--threads", str(CONCURRENCY), "--skip-logging"]]
 
     def send(self, number: int, kind: str) -> None:
-        if kind != "functions":
-            raise Unsupported(f"runs no {kind}")
         noop.send(number, 1)
 
     def round_trip(self, number: int) -> None:
         noop.send(number, 1).get_result(backend=backend, block=True, timeout=int(PATIENCE * 1000))
 
     def wait(self, number: int, kind: str) -> None:
-        if kind != "functions":
-            raise Unsupported(f"runs no {kind}")
         wait.send(number, 1)
 
     def delay(self, due: float) -> None:

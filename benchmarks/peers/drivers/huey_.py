@@ -6,7 +6,7 @@ from datetime import datetime
 
 from huey import RedisHuey, chord
 
-from benchmarks.peers.drivers.protocol import CONCURRENCY, PATIENCE, RESULTS, URL, Driver, Unsupported
+from benchmarks.peers.drivers.protocol import CONCURRENCY, PATIENCE, RESULTS, URL, Driver
 from benchmarks.peers.drivers.tally import tally
 
 # notify_result: a waiting program is woken (BLPOP); without it, it polls.
@@ -42,21 +42,17 @@ def callback(results: list[int]) -> None:
 
 
 class Peer(Driver):
-    def workers(self, processes: int) -> list[list[str]]:
+    def workers(self, processes: int, *, delays: bool) -> list[list[str]]:
         consumer = [sys.executable, "-m", "huey.bin.huey_consumer", f"{__name__}.huey", "--quiet"]
         return [[*consumer, "-k", "thread", "-w", str(CONCURRENCY), "-s", "1"]] * processes
 
     def send(self, number: int, kind: str) -> None:
-        if kind != "functions":
-            raise Unsupported(f"runs no {kind}")
         noop(number, 1)
 
     def round_trip(self, number: int) -> None:
         noop(number, 1).get(blocking=True, timeout=PATIENCE)
 
     def wait(self, number: int, kind: str) -> None:
-        if kind != "functions":
-            raise Unsupported(f"runs no {kind}")
         wait(number, 1)
 
     def delay(self, due: float) -> None:

@@ -12,35 +12,37 @@ from vecna import Chord, Config, Group, Server, Task
 
 HOUR = timedelta(hours=1)
 CODE = "bench-code"
+SENDERS = 100
+OPTIONS: dict[str, Any] = {} if RESULTS else {"keep_result": False}
 
 server = Server(Config(broker=URL, namespace="vecna-bench", results_expire_in=600))
 
 
-@server.task(keep_result=RESULTS)
+@server.task(**OPTIONS)
 def noop(a: int, b: int) -> None:
     tally.noop()
 
 
-@server.task(keep_result=RESULTS)
+@server.task(**OPTIONS)
 async def noop_async(a: int, b: int) -> None:
     tally.noop()
 
 
-@server.task(keep_result=RESULTS)
+@server.task(**OPTIONS)
 def wait(a: int, b: int) -> None:
     started = tally.started()
     time.sleep(0.05)
     tally.ended(started)
 
 
-@server.task(keep_result=RESULTS)
+@server.task(**OPTIONS)
 async def wait_async(a: int, b: int) -> None:
     started = tally.started()
     await asyncio.sleep(0.05)
     tally.ended(started)
 
 
-@server.task(keep_result=RESULTS)
+@server.task(**OPTIONS)
 def late(due: float) -> None:
     tally.late(due)
 
@@ -61,10 +63,12 @@ WAITS: dict[str, Task[[int, int], None, Any]] = {"functions": wait, "coroutines"
 
 
 class Peer(Driver):
+    kinds = ("functions", "coroutines")
+
     def __init__(self) -> None:
         self._sent: list[str] = []
 
-    def workers(self, processes: int) -> list[list[str]]:
+    def workers(self, processes: int, *, delays: bool) -> list[list[str]]:
         command = [sys.executable, "-m", "vecna", "worker", f"{__name__}:server", "--log-level", "warning"]
         return [[*command, "--name", f"w{number}", "--concurrency", str(CONCURRENCY)] for number in range(processes)]
 
@@ -72,9 +76,21 @@ class Peer(Driver):
         self._sent.append(NOOPS[kind].send(number, 1).uuid)
 
     def bulk(self, first: int, count: int, kind: str) -> None:
-        task = NOOPS[kind]
+        task: Task[[int, int], Any, Any] = member if kind == "members" else NOOPS[kind]
         sent = server.send_tasks([task.signature(number, 1) for number in range(first, first + count)])
         self._sent.extend(result.uuid for result in sent)
+
+    def gather(self, count: int) -> None:
+        asyncio.run(self._gather(count))
+
+    async def _gather(self, count: int) -> None:
+        numbers = iter(range(count))
+
+        async def sender() -> None:
+            for number in numbers:  # shared: each takes the next one
+                await noop.send_async(number, 1)
+
+        await asyncio.gather(*(sender() for _ in range(SENDERS)))
 
     def round_trip(self, number: int) -> None:
         noop.send(number, 1).get(timeout=PATIENCE)
