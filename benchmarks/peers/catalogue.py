@@ -51,7 +51,7 @@ PEERS = (
         "vecna_",
         (),
         fast=f"{AT_LEAST_ONCE}: leases of 30 s, fences, heartbeats, states; nothing kept after the end",
-        safe=f"{AT_LEAST_ONCE}: the same, with results",
+        safe=f"{AT_LEAST_ONCE}: leases of 30 s, fences, heartbeats, states; results",
     ),
     Peer(
         "bullmq",

@@ -109,7 +109,7 @@ def _cells(figures: Figures, peer: str, setting: str, columns: Sequence[tuple[st
 def _cell(figures: Figures, peer: str, setting: str, metric: str) -> str:
     value, note = figures.median(peer, setting, metric), figures.note(peer, setting, metric)
     if value is None:
-        return note and ("failed" if note.startswith("failed") else "–")
+        return note and ("failed" if note.startswith("failed") else "-")
     return number(value)
 
 

@@ -30,7 +30,6 @@ def core(session: Session, sizes: Sizes) -> Iterator[Measured]:
     with session.driver() as running:
         running.ask("send", count=1)  # connections, scripts
         session.client.flushall()
-        before = session.redis_bytes()
         sent = running.ask("send", count=sizes.send, limit=sizes.limit)
         total = sent["count"]
         yield Measured("send", rate(sent), "/s")
@@ -41,7 +40,7 @@ def core(session: Session, sizes: Sizes) -> Iterator[Measured]:
         else:
             total += bulk["count"]
             yield Measured("bulk", rate(bulk), "/s")
-        yield Measured("bytes", (session.redis_bytes() - before) / total, "B")
+        yield Measured("bytes", session.redis_bytes() / total, "B")
         yield from drained(running, sizes.draining, total, 1, "drain")
 
 

@@ -32,13 +32,13 @@ class Sizes:
     imports: int = 5
 
     def scaled(self, times: float) -> "Sizes":
-        """All counts and seconds so many times; at least ten tasks and a tenth of a second."""
+        """All counts and seconds so many times; at least ten tasks and half a second."""
         sizes: dict[str, Any] = {}
         for name, value in vars(self).items():
             if isinstance(value, tuple):
                 sizes[name] = tuple(dict.fromkeys(max(10, round(one * times)) for one in value))
             else:
-                sizes[name] = max(10, round(value * times)) if isinstance(value, int) else max(0.1, value * times)
+                sizes[name] = max(10, round(value * times)) if isinstance(value, int) else max(0.5, value * times)
         return replace(self, **{**sizes, "imports": self.imports if times >= 1 else 1})
 
 

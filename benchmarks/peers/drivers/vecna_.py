@@ -70,7 +70,8 @@ class Peer(Driver):
 
     def workers(self, processes: int, *, delays: bool) -> list[list[str]]:
         command = [sys.executable, "-m", "vecna", "worker", f"{__name__}:server", "--log-level", "warning"]
-        return [[*command, "--name", f"w{number}", "--concurrency", str(CONCURRENCY)] for number in range(processes)]
+        size = ["--concurrency", str(CONCURRENCY * processes)]  # over all processes
+        return [[*command, "--name", "w", *size, *(["--processes", str(processes)] if processes > 1 else [])]]
 
     def send(self, number: int, kind: str) -> None:
         self._sent.append(NOOPS[kind].send(number, 1).uuid)
