@@ -11,6 +11,7 @@ import msgspec
 from vecna.domain.arg import Arg
 from vecna.domain.errors import InvalidArgument, InvalidSignature
 from vecna.domain.options import CHECKS, check_together
+from vecna.domain.parts import optional_id, place_count
 from vecna.domain.position import Position
 from vecna.domain.retry import policy_from_plain, policy_to_plain
 from vecna.domain.shown import quoted
@@ -264,16 +265,28 @@ _READERS: Final[Mapping[str, tuple[str, _Reader | None]]] = {
 _OPTIONS: Final = {
     key: (name, None if read is _same else read, CHECKS[name]) for name, (key, _, read) in _OPTION_KEYS.items()
 }
-#: The keys of a call that has arguments and options, and no place among others.
-_CALL: Final = {"UUID", "Name", "Args", *_OPTIONS}
+#: key -> (field, what returns its value as it is kept, or refuses it); of a call's code and its place in a workflow.
+_PLACE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "Code": ("code", lambda value: optional_id(value, "code")),
+    "GroupUUID": ("group_uuid", lambda value: optional_id(value, "group id")),
+    "GroupTaskCount": ("group_task_count", place_count),
+    "Position": ("position", Position.from_plain),
+}
+#: The keys of a call that has nothing but arguments, options and a place.
+_CALL: Final = {"UUID", "Name", "Args", *_OPTIONS, *_PLACE}
 
 
 def _call(plain: dict[str, Any]) -> Signature:
     """What `_signature` makes of it, without the way through the constructor: nearly all that travels is a call."""
     args: tuple[Arg, ...] = ()
     options: dict[str, Any] = {}
+    place: dict[str, Any] = {}
     for key, value in plain.items():
         if value is None or key in ("UUID", "Name"):
+            continue
+        if key in _PLACE:
+            field, fit = _PLACE[key]
+            place[field] = fit(value)
             continue
         if key == "Args":
             args = tuple(_read_args(value, 1))
@@ -284,7 +297,7 @@ def _call(plain: dict[str, Any]) -> Signature:
             options[name] = check(found)
     if len(options) > 1:
         check_together(options)
-    return Signature.of_call(plain["UUID"], plain.get("Name"), args, options=options)
+    return Signature.of_call(plain["UUID"], plain.get("Name"), args, options=options, **place)
 
 
 def _signature(plain: object, depth: int) -> Signature:

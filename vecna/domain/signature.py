@@ -180,8 +180,12 @@ class Signature(_Fields, Generic[R]):
         kwargs: Mapping[str, Arg] = EMPTY,
         *,
         options: Mapping[str, Any] = EMPTY,
+        code: str = "",
+        group_uuid: str = "",
+        group_task_count: int = 0,
+        position: Position | None = None,
     ) -> Signature:
-        """A call with nothing but arguments and options, which were checked before: nearly all that travels.
+        """A call without callbacks, of what was checked before: nearly all that travels.
 
         Without a uuid it is a new one, under a new random id.
 
@@ -193,13 +197,17 @@ class Signature(_Fields, Generic[R]):
         made.name = task_name(name)
         made.args = args
         made.kwargs = kwargs
-        made.uuid = made.code = own
+        made.uuid = own
+        made.code = code or own
         made.headers = EMPTY
         made.set_options = MappingProxyType(options) if options else EMPTY
         made.on_success = made.on_error = ()
-        made.group_uuid = made.spec = ""
-        made.group_task_count = made.depth = 0
-        made.chord_callback = made.position = None
+        made.group_uuid = group_uuid
+        made.group_task_count = group_task_count
+        made.position = position
+        made.spec = ""
+        made.depth = 0
+        made.chord_callback = None
         made.only_here = [True] if uuid is None else _SENT
         made.__class__ = Signature
         return cast(Signature, made)

@@ -96,6 +96,7 @@ def record(namespace: str, uuid: str) -> str:
     return f"{namespace}:r:{{{zlib.crc32(uuid.encode()) % RECORD_BUCKETS}}}:{uuid}"
 
 
+@functools.lru_cache(maxsize=256)
 def node(namespace: str, uuid: str) -> str:
     """A group or chain of a running workflow; the bitmap of its members has `m:` in place of `n:`."""
     return f"{namespace}:w:{{{record_bucket(uuid)}}}:n:{uuid}"

@@ -9,6 +9,7 @@ results it gives in `r0`, .... Step 3 of a chain has its first tasks in `s3:f0`,
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -121,8 +122,9 @@ def describe(node: Node) -> str:
     return f"{kind} {node.size} {node.index} {node.root} {node.outer} {node.code}"
 
 
+@functools.lru_cache(maxsize=256)
 def described(uuid: str, text: bytes) -> Node:
-    """The node that `describe` has written."""
+    """The node that `describe` has written: the same for each member of a group that reports."""
     kind, size, index, root, outer, code = text.decode().split(" ", 5)
     return Node(uuid, int(size), kind == "c", root, outer, int(index), code)
 
