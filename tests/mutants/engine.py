@@ -32,7 +32,7 @@ ENGINE = Target(
             ),
             ("a cancelled message runs", "if item.canceled:\n", "if False:\n"),
             ("a dead message runs", "elif verdict is Verdict.DEAD:", "elif False:"),
-            ("an expired message runs", "if _is_expired(item.signature, item.delivery.enqueued_at, now):", "if False:"),
+            ("an expired message runs", "_is_expired(item.signature, item.delivery.enqueued_at, now):", "False:"),
             ("the park limit is forgotten", "attempts.parks >= limit", "False"),
         ),
         *of(
