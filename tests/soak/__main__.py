@@ -127,6 +127,7 @@ class Soak:
         self.done: Counter[str] = Counter()
         self.workers: list[Worker] = []
         self.dead: list[Worker] = []
+        self.disturbed: set[int] = set()  # processes that were killed or paused
         self._enough = threading.Event()
         self._number = 0
         self._started = 0
@@ -222,7 +223,9 @@ class Soak:
         self.dead.append(victim)
 
     def _kill(self) -> str:
-        self._replace(self._victim(), signal.SIGKILL)
+        victim = self._victim()
+        self.disturbed.add(victim.process.pid)
+        self._replace(victim, signal.SIGKILL)
         return "workers killed"
 
     def _stop(self) -> str:
@@ -233,11 +236,14 @@ class Soak:
         group = next(worker for worker in self.workers if worker.is_group)
         if not group.children:
             return "groups without children yet"
-        _signal(self.chance.choice([*group.children.values()]), signal.SIGKILL)
+        child = self.chance.choice([*group.children.values()])
+        self.disturbed.add(child)
+        _signal(child, signal.SIGKILL)
         return "children of a group killed"
 
     def _pause(self) -> str:
         paused = self.chance.choice(self.workers).pid_of_any(self.chance)
+        self.disturbed.add(paused)
         _signal(paused, signal.SIGSTOP)
         _CLOCK.wait(_never, LEASE * 1.5)
         _signal(paused, signal.SIGCONT)
@@ -267,7 +273,7 @@ class Soak:
         with self.log.client(decode_responses=True) as client:
             _until(lambda: self._is_drained(sender), PATIENCE)
             lines: list[str] = client.lrange(LINES, 0, -1)
-        return check(self.work, lines)
+        return check(self.work, lines, self.disturbed)
 
     def _is_drained(self, sender: Server) -> bool:
         try:

@@ -17,8 +17,8 @@ _log = redis.Redis.from_url(os.environ["SOAK_LOG"])
 
 
 def ran(ctx: TaskContext, number: int) -> None:
-    """Say that it runs: which number, under which id, which attempt, which delivery."""
-    _log.rpush(LINES, f"{number} {ctx.signature.uuid} {ctx.attempt} {ctx.delivery}")
+    """Say that it runs: which number, under which id, which attempt, which delivery, in which process."""
+    _log.rpush(LINES, f"{number} {ctx.signature.uuid} {ctx.attempt} {ctx.delivery} {os.getpid()}")
 
 
 @server.task

@@ -1,6 +1,7 @@
 """What the soak sends, and what must have become of it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Container
 from typing import Any, Final
 
 import attrs
@@ -112,29 +113,32 @@ class Sums:
     faults: list[str] = attrs.field(factory=list)
 
 
-def check(work: list[Sent], lines: list[str]) -> Sums:
+def check(work: list[Sent], lines: list[str], disturbed: Container[int]) -> Sums:
     """Compare what was sent with what has run, and with the results.
 
     Args:
         work: all that was accepted, each with its outcome.
         lines: of the log of runs.
+        disturbed: processes that were killed or paused.
     """
     sums = Sums(len(work), runs=len(lines))
     runs: Counter[int] = Counter()
-    once: Counter[tuple[str, ...]] = Counter()  # by number, id, attempt and delivery
+    once: dict[tuple[str, ...], list[int]] = defaultdict(list)  # by number, id, attempt and delivery: processes
     for line in lines:
-        number, *rest = line.split()
+        number, *rest, process = line.split()
         runs[int(number)] += 1
-        once[number, *rest] += 1
+        once[number, *rest].append(int(process))
     for each in work:
         sums.tasks += each.tasks
         sums.faults += _faults(each, runs)
     known = {number for each in work for number in each.numbers}
     sums.faults += [f"{number} ran and was never accepted" for number in runs.keys() - known]
-    # The same delivery twice: two workers held it at a time, or it was enqueued twice.
-    doubled = [key for key, times in once.items() if times > 1]
-    sums.faults += [f"{' '.join(key)} ran {once[key]} times as one delivery" for key in doubled]
-    sums.again = sum(1 for line in lines if int(line.rsplit(" ", 1)[1]) > 1)
+    # The same delivery twice: two workers held it at a time, or it was enqueued twice. A worker that died at the time
+    # of an outage is no such: its end is not counted.
+    for key, processes in once.items():
+        if sum(process not in disturbed for process in processes) > 1:
+            sums.faults.append(f"{' '.join(key)} ran {len(processes)} times as one delivery")
+    sums.again = sum(len(processes) - (key[-1] == "1") for key, processes in once.items())
     return sums
 
 

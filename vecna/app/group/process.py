@@ -96,7 +96,7 @@ class ChildProcess:
     def kill(self) -> None:
         """End it, and what its tasks have started, at once."""
         if not self._dead.is_set():  # else its number may be another's by now
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS: it has just died
                 os.killpg(self.pid, signal.SIGKILL)
 
     def _read(self) -> None:
