@@ -23,9 +23,10 @@ import attrs
 from tests.mutants.adapters import MEMORY, RULES, SQLITE
 from tests.mutants.engine import ENGINE, LUA
 from tests.mutants.groups import GROUPS
+from tests.mutants.loops import LOOPS
 from tests.mutants.mutant import ROOT, Mutant, Target
 
-TARGETS = {target.name: target for target in (MEMORY, RULES, SQLITE, ENGINE, LUA, GROUPS)}
+TARGETS = {target.name: target for target in (MEMORY, RULES, SQLITE, ENGINE, LUA, GROUPS, LOOPS)}
 #: What a run of tests may take, seconds: a break that makes it hang was noticed too.
 PATIENCE = 200
 _COPIED = ("vecna", "tests", "examples", "benchmarks", "docs", "pyproject.toml", "README.md", "CHANGELOG.md")

@@ -39,7 +39,7 @@ class RedisConfig:
     Attributes:
         max_idle: no effect: idle connections are kept for reuse, as many as were once needed.
         max_active: how many connections one process keeps for its calls at most, for each URL; 0: no limit. Those that
-            wait for work and for results come on top, one each.
+            wait for work and for results come on top, one each, and up to four for each event loop that sends.
         max_idle_timeout: no effect: a connection that was idle is tested before it is used again.
         wait: at `max_active`, wait up to `connect_timeout` for a connection to come free; False: `BrokerUnavailable` at
             once.

@@ -38,3 +38,11 @@ def test_every_option_is_on_the_page() -> None:
     page = (DOCS / "tasks.md").read_text(encoding="utf-8")
 
     assert [name for name in NAMES if f"`{name}" not in page] == []
+
+
+def test_the_example_of_the_page_on_event_loops_runs() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "asyncio.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "asyncio.md"}
+    exec(compile(block, "asyncio.md", "exec", dont_inherit=True), names)
+
+    assert asyncio.run(names["main"]()) == [2 * number for number in range(100)]
