@@ -17,7 +17,7 @@ LOOPS = Target(
             ),
             (
                 "all hear of the fault of one",
-                "            if len(parcels) == 1:\n                parcels[0].fail(exc)\n                return\n            for parcel in parcels:\n                await self._carry([parcel])",
+                "            for parcel in parcels:\n                await self._carry([parcel])",
                 "            for parcel in parcels:\n                parcel.fail(exc)",
             ),
             ("all queues share a lane", "queues: Queues = messages[0].queue\n", 'queues: Queues = ""\n'),
