@@ -24,6 +24,8 @@ from vecna.ports.clock import Clock
 PATIENCE: Final = 0.050
 #: Seconds until a pre-consume handler that has refused is asked again.
 REFUSED: Final = 0.5
+#: How much later than the doorbell the intake looks by itself.
+_BEHIND: Final = 1.2
 #: Seconds: timers are no finer, so that a moment that rounds down does not spin.
 _TICK: Final = 0.0005
 #: Seconds after which a call that has failed counts as one that had to wait for it.
@@ -277,7 +279,8 @@ class Intake:
         queue.ready = batch.more
         queue.due = None if batch.next_due is None else max(batch.next_due, now + _TICK)
         # A queue that nobody has looked at for half a lease is taken for one whose broker was away.
-        queue.look = now + min(self._config.poll_interval, self._config.lease / 4)
+        # Later than the doorbell, which rings after `poll_interval` in any case, so that one look is not made twice.
+        queue.look = now + min(_BEHIND * self._config.poll_interval, self._config.lease / 4)
         return batch
 
     def _admit(self, batch: Batch) -> bool:

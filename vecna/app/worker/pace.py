@@ -16,8 +16,9 @@ _ENOUGH: Final = 5
 _MOST: Final = 500.0
 #: Seconds of work, at the speed of late, that are held in all; half of what may wait before it is given back.
 _AHEAD: Final = 0.025
-#: What may be held at any speed, if there are slots for it.
+#: What may be held at any speed, if there are slots for it: of short tasks, ten in each.
 _LEAST: Final = 100
+_IN_A_SLOT: Final = 10
 #: Seconds over which the speed is measured, and the silence that breaks a measurement off.
 _WINDOW: Final = 0.020
 _GAP: Final = 0.100
@@ -99,4 +100,4 @@ class Pace:
 
         Run times alone do not tell: a busy machine may take longer to hand a task over than to run it.
         """
-        return max(min(slots, _LEAST), self._rate * _AHEAD)
+        return max(min(slots * _IN_A_SLOT, _LEAST), self._rate * _AHEAD)
