@@ -247,8 +247,8 @@ LUA = Target(
             f"{_LUA}/plan_report.lua",
             (
                 "a counted member counts again",
-                "call('SETBIT', members, index, 1) == 0 then",
-                "call('SETBIT', members, index, 1) >= 0 then",
+                "done = call('BITCOUNT', members)",
+                "done = done + 1",
             ),
             ("every member closes its group", "return by == index and 'd' or 'c'", "return 'd'"),
             (

@@ -15,7 +15,7 @@ from vecna.domain.plan import plan
 from vecna.domain.presence import WorkerRecord
 from vecna.domain.signature import Signature
 from vecna.domain.workflow import Chord, Group
-from vecna.ports.plans import Report
+from vecna.ports.plans import Following, Report
 from vecna.ports.values import Answer, Canceling, SettleAs
 
 PAGE = (Path(__file__).parents[3] / "docs" / "redis-keys.md").read_text()
@@ -154,3 +154,20 @@ def test_a_right_that_is_taken_away_later_is_told_in_words(own_server, drive):
 
     with pytest.raises(BrokerUnavailable, match=r"denies a command.*docs/redis-keys\.md"):
         driven.send("b")
+
+
+@pytest.mark.parametrize("command", ["setbit", "bitcount", "hset", "publish"])
+def test_a_report_that_a_missing_right_cut_off_is_made_up_for(own_server, drive, command):
+    """Redis keeps what a script has done by then; a member that was marked and not counted kept its chord for ever."""
+    grant(own_server, LINE)
+    driven = drive(f"redis://vecna:a-long-secret@127.0.0.1:{own_server.port}")
+    group = Group(Signature("a"), Signature("b"))
+    driven.backend.store_plan(plan(Chord(group, Signature("callback"))))
+    first, last = [Report(group.group_uuid, index, succeeded=True) for index in range(2)]
+    driven.backend.report([first])
+    grant(own_server, [f"-{command}"])
+    with pytest.raises(BrokerUnavailable, match="denies a command"):
+        driven.backend.report([last])
+    grant(own_server, [f"+{command}"])
+
+    assert [each.following for each in driven.backend.report([last])] == [Following.COMPLETE]
