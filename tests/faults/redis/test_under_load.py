@@ -222,12 +222,22 @@ def test_a_worker_cut_off_for_longer_than_its_lease_is_refused_when_it_is_back(p
         assert handle.get_state().worker == "heir"
 
 
-def test_the_right_to_run_scripts_is_taken_away_and_given_back(server, admin, namespace):
+@pytest.mark.parametrize(
+    ("less", "again"),
+    [
+        ("-evalsha -eval", "+evalsha +eval"),
+        ("-@write", "+@write"),
+        pytest.param("-@all", "+@all", marks=pytest.mark.long),
+        pytest.param("resetkeys ~elsewhere:*", "~*", marks=pytest.mark.long),
+    ],
+)
+def test_rights_are_taken_away_as_a_whole_and_given_back(server, admin, namespace, less, again):
+    """Each script is denied before its first change."""
     with Load(server.url, namespace) as load:
         load.until_more(50)
-        admin.execute_command("ACL", "SETUSER", "tests", "-evalsha", "-eval")
+        admin.execute_command("ACL", "SETUSER", "tests", *less.split())
         assert "docs/redis-keys.md" in load.refusal()
-        admin.execute_command("ACL", "SETUSER", "tests", "+evalsha", "+eval")
+        admin.execute_command("ACL", "SETUSER", "tests", *again.split())
         load.until_more(50)
         load.finish()
 
