@@ -338,6 +338,8 @@ class StoreMachine(Machine):
     def unreleased(self, age):
         # Which of equally old ones comes first is nobody's promise.
         assert sorted(self.ours.backend.unreleased(age, 9)) == sorted(self.theirs.backend.unreleased(age, 9))
+        ours, theirs = self.ours.backend.waiting_callbacks(age, 9), self.theirs.backend.waiting_callbacks(age, 9)
+        assert sorted(ours) == sorted(theirs)
 
     @rule(
         name=st.sampled_from(["l1", "l2"]),

@@ -1,5 +1,6 @@
 """A sender dies at every single step of sending a workflow: all of it runs, or nothing of it, and nothing is left."""
 
+import datetime as dt
 import itertools
 import os
 import subprocess
@@ -131,11 +132,28 @@ def test_a_sender_may_die_at_any_step(server: RedisServer, namespace: str, kinds
     assert all((c.pending, c.delayed, c.leased, c.ending, c.held, c.dead) == (0,) * 6 for c in counts), counts
 
 
+def test_callbacks_of_a_sender_that_died_before_it_sent_their_parent_are_forgotten(
+    redis_url: str, namespace: str
+) -> None:
+    senders = Senders(redis_url, namespace)
+    try:
+        assert senders.die("s", "task", "put_states", 1)
+    finally:
+        senders.close()
+    options: dict[str, Any] = {"lease": 0.2, "heartbeat": 0.05, "publish_timeout": 0.2}
+    with Server(Config(broker=redis_url, namespace=namespace, **options)) as server:
+        assert server.result("s-after").get_state().state == "PENDING"
+        with server.new_worker("w", 1), pytest.raises(UnknownTask):
+            server.result("s-after").get(timeout=PATIENCE)
+        assert server.backend.waiting_callbacks(dt.timedelta(0), 10) == []
+        # Sent at last, it is as if nothing had been.
+        send(server, workflow("s", "task"))
+        assert server.result("s-after").get_state().state == "PENDING"
+
+
 def _outcome(server: Server, scene: Scene) -> str:
     """Wait for all of it. What was said to be sent can be relied on; of the rest all happens or nothing."""
     names = sorted(NAMES[scene.kind])
-    if scene.kind == "task" and _end(server, f"{scene.name}-single") == "nothing":
-        names = ["single"]  # its callback, of which nobody was told, may be known as waiting
     ends = [_end(server, f"{scene.name}-{name}") for name in names]
     assert len(set(ends)) == 1, (scene, dict(zip(names, ends, strict=True)))
     assert scene.died or ends[0] == "all", scene

@@ -49,6 +49,38 @@ def sweep_records(wiring: Wiring) -> None:
         backend.release(over, dt.timedelta(seconds=config.results_expire_in))
 
 
+def sweep_callbacks(wiring: Wiring) -> None:
+    """Forget callbacks whose parent was never sent: its sender died between recording them and sending it.
+
+    Should the parent come all the same, they are caused by it as ever; nothing but their PENDING is lost. Those that
+    still wait are recorded anew, so that the next sweep looks at others.
+
+    Raises:
+        BrokerUnavailable: broker or backend cannot be reached.
+    """
+    broker, backend, config = wiring.broker, wiring.backend, wiring.config
+    age = dt.timedelta(seconds=max(config.publish_timeout, 2 * config.lease))
+    waiting = backend.waiting_callbacks(age, _MOST)
+    states = [state for state in (backend.get_states(waiting) if waiting else ()) if state is not None]
+    states = [state for state in states if state.is_waiting_callback]
+    if not states:
+        return
+    parents = list({state.parent: None for state in states})
+    # First the broker: what leaves it has its end recorded before.
+    places = broker.locate([*parents, *[state.task_uuid for state in states]])
+    known = {uuid for uuid, place in zip(parents, places, strict=False) if place is not None}
+    arrived = places[len(parents) :]
+    known |= {uuid for uuid, state in zip(parents, backend.get_states(parents), strict=True) if state is not None}
+    never = [
+        state.task_uuid
+        for state, place in zip(states, arrived, strict=True)
+        if place is None and state.parent not in known
+    ]
+    backend.forget(never)
+    gone = set(never)
+    backend.put_states([state for state in states if state.task_uuid not in gone])
+
+
 def _over(wiring: Wiring, states: Sequence[TaskState]) -> tuple[list[str], list[str]]:
     """Those whose workflow, if they have one, is over too; and these workflows: nobody else may release them."""
     backend = wiring.backend

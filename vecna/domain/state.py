@@ -152,6 +152,11 @@ class TaskState(_Fields):
         """CANCELED."""
         return self.state is State.CANCELED
 
+    @property
+    def is_waiting_callback(self) -> bool:
+        """PENDING for the end of its parent, and no part of a workflow, which would be looked after as a whole."""
+        return self.state is State.PENDING and bool(self.parent) and not self.node
+
     @staticmethod
     def of_run(
         task_uuid: str,

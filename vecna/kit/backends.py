@@ -66,12 +66,19 @@ class DocumentBackend(DocumentPlans, Backend):
             for uuid in uuids:
                 documents.drop("state", uuid)
                 documents.drop("unreleased", uuid)
+                documents.drop("waiting", uuid)
 
     def unreleased(self, age: dt.timedelta, limit: int) -> list[str]:
         """See `vecna.ports.States`."""
         upto = microseconds(self._clock.now() - age)
         with self._store.step(reading=True) as documents:
             return [found.key for found in documents.scan("unreleased", -LAST, upto, max(0, limit))]
+
+    def waiting_callbacks(self, age: dt.timedelta, limit: int) -> list[str]:
+        """See `vecna.ports.States`."""
+        upto = microseconds(self._clock.now() - age)
+        with self._store.step(reading=True) as documents:
+            return [found.key for found in documents.scan("waiting", -LAST, upto, max(0, limit))]
 
     def listen(self) -> Listener:
         """See `vecna.ports.Waiting`."""
@@ -87,6 +94,10 @@ def _put(documents: Documents, state: TaskState, now: int) -> TaskState:
     if recorded is not None and not recorded.gives_way_to(state):
         return recorded
     documents.put("state", state.task_uuid, (_FINAL if state.is_completed else _GOES_ON) + state.to_json())
+    if state.is_waiting_callback:
+        documents.put("waiting", state.task_uuid, at=now)
+    elif recorded is not None and recorded.is_waiting_callback:
+        documents.drop("waiting", state.task_uuid)
     if state.is_completed:
         documents.put("unreleased", state.task_uuid, at=now)
         tell(documents, state.task_uuid)

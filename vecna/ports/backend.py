@@ -55,6 +55,13 @@ class States(ABC):
         They are those whose worker died after recording; a sweeper releases them once the broker has let go of them.
         """
 
+    @abstractmethod
+    def waiting_callbacks(self, age: dt.timedelta, limit: int) -> list[str]:
+        """Ids that were recorded at least `age` ago as `TaskState.is_waiting_callback`, and still are so; oldest first.
+
+        At most `limit`. Recorded again they count as new. A sweeper forgets those whose parent was never sent.
+        """
+
 
 class Listener(ABC):
     """Hears of the end of tasks. One connection, however many ids. `watch`, `unwatch` and `close` from any thread."""

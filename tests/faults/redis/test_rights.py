@@ -64,7 +64,7 @@ def use_everything(driven):
     driven.backend.release(["a"], LEASE)
     assert driven.backend.get_states(["a", "b"])[1] is None
     driven.backend.forget(["a"])
-    assert driven.backend.unreleased(LEASE, 10) == []
+    assert driven.backend.unreleased(LEASE, 10) == driven.backend.waiting_callbacks(LEASE, 10) == []
 
     held = driven.lock.acquire("l", "o", LEASE)
     assert driven.lock.renew(held, LEASE)

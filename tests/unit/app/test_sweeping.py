@@ -4,10 +4,11 @@ import datetime as dt
 
 import pytest
 
+from tests.unit.app.doubles import drain
 from vecna.adapters.clock import ManualClock
 from vecna.app.config import Config
 from vecna.app.releasing import release_workflow
-from vecna.app.sweeping import sweep_records, sweep_senders
+from vecna.app.sweeping import sweep_callbacks, sweep_records, sweep_senders
 from vecna.bootstrap import Server
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.message import Message
@@ -162,3 +163,69 @@ def test_the_record_of_a_dead_letter_whose_worker_died_before_it_released_it(ser
     server.clock.advance(61 * MINUTE)
     assert backend.get_state("t1") is None
     assert [letter.uuid for letter in broker.get_dead_tasks("q")] == ["t1"]
+
+
+# -- callbacks -------------------------------------------------------------------------------------------------------
+
+
+def waits(server, *uuids):
+    return [state is not None and state.is_waiting_callback for state in server.backend.get_states(uuids)]
+
+
+def with_callbacks(**options):
+    inner = Signature("after", uuid="inner")
+    return Signature("a", uuid="a", on_success=[Signature("then", uuid="outer", on_error=inner)], **options)
+
+
+def test_callbacks_of_what_was_never_sent_are_forgotten_level_by_level(server, monkeypatch):
+    def dies(*_):
+        raise RuntimeError("the sender dies")
+
+    monkeypatch.setattr(server.broker, "enqueue", dies)
+    with pytest.raises(RuntimeError):
+        server.send_task(with_callbacks())
+    monkeypatch.undo()
+    sweep_callbacks(server)
+    assert waits(server, "outer", "inner") == [True, True]  # it may be about to send
+
+    server.clock.advance(MINUTE)
+    sweep_callbacks(server)
+    assert waits(server, "outer", "inner") == [False, True]
+    server.clock.advance(MINUTE)
+    sweep_callbacks(server)
+    assert server.backend.get_states(["outer", "inner"]) == [None, None]
+    sweep_callbacks(server)
+    assert server.backend.waiting_callbacks(MINUTE - MINUTE, 10) == []
+
+
+def test_callbacks_whose_parent_waits_or_has_ended_are_kept(server):
+    server.send_task(with_callbacks(delay=1000))
+    for _ in range(3):
+        server.clock.advance(MINUTE)
+        sweep_callbacks(server)
+        assert waits(server, "outer", "inner") == [True, True]
+        assert server.backend.waiting_callbacks(MINUTE, 10) == []  # looked at: others come first now
+
+    drain(server)
+    server.backend.put_states([TaskState(task_uuid="a", state=State.SUCCESS)])
+    server.clock.advance(MINUTE)
+    sweep_callbacks(server)
+    assert waits(server, "outer", "inner") == [True, True]
+
+
+def test_a_callback_that_has_arrived_is_kept_though_its_parent_has_expired(server):
+    server.backend.put_states([TaskState(task_uuid="outer", parent="a")])
+    server.broker.enqueue([Message("outer", "vecna_tasks", b"{}")])
+    server.clock.advance(MINUTE)
+
+    sweep_callbacks(server)
+
+    assert waits(server, "outer") == [True]
+
+
+def test_more_callbacks_than_one_sweep_looks_at(server):
+    server.backend.put_states([TaskState(task_uuid=f"c{number}", parent="a") for number in range(250)])
+    server.clock.advance(MINUTE)
+    for left in (150, 50, 0):
+        sweep_callbacks(server)
+        assert len(server.backend.waiting_callbacks(MINUTE, 1000)) == left

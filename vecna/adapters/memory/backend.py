@@ -22,6 +22,7 @@ class Records:
         self.lock = threading.Lock()
         self.by_id: dict[str, bytes] = {}
         self.ended_at: OrderedDict[str, dt.datetime] = OrderedDict()  # ends that were never released, oldest first
+        self.waiting: OrderedDict[str, dt.datetime] = OrderedDict()  # callbacks, by when they were recorded so
         self.expiry: Agenda[str] = Agenda()  # ends that were released
         self.listeners: dict[str, dict[MemoryListener, None]] = {}
         self.plans = PlanStore()
@@ -45,6 +46,9 @@ class Records:
         if recorded is not None and not recorded.gives_way_to(state):
             return recorded
         self.by_id[uuid] = state.to_json()
+        self.waiting.pop(uuid, None)
+        if state.is_waiting_callback:
+            self.waiting[uuid] = now
         if state.is_completed:
             self.ended_at[uuid] = now
             for listener in self.listeners.get(uuid, ()):
@@ -64,6 +68,7 @@ class Records:
         """Drop all about an id."""
         self.by_id.pop(uuid, None)
         self.ended_at.pop(uuid, None)
+        self.waiting.pop(uuid, None)
         self.expiry.discard(uuid)
 
     def expire(self, now: dt.datetime) -> None:
@@ -122,11 +127,19 @@ class MemoryBackend(MemoryPlans, Backend):
 
     def unreleased(self, age: dt.timedelta, limit: int) -> list[str]:
         """See `vecna.ports.States`."""
+        return self._old(self._store.ended_at, age, limit)
+
+    def waiting_callbacks(self, age: dt.timedelta, limit: int) -> list[str]:
+        """See `vecna.ports.States`."""
+        return self._old(self._store.waiting, age, limit)
+
+    def _old(self, since: OrderedDict[str, dt.datetime], age: dt.timedelta, limit: int) -> list[str]:
+        """Those of at least an age, the oldest first."""
         with self._store.lock:
             now = self._clock.now()
             found: list[str] = []
-            for uuid, ended_at in self._store.ended_at.items():
-                if len(found) >= limit or now - ended_at < age:
+            for uuid, instant in since.items():
+                if len(found) >= limit or now - instant < age:
                     break
                 found.append(uuid)
             return found

@@ -40,7 +40,7 @@ class RedisBackend(RedisPlans, Backend):
         clock = self._connections.clock
         channel = "" if clock.virtual else keys.ends(self._namespace)
         recorded = list(states)
-        heads: dict[tuple[str, State], bytes] = {}
+        heads: dict[tuple[str, State, bool], bytes] = {}
         for chunk in self._chunks([state.task_uuid for state in states], [len(payload) for payload in payloads]):
             args: list[Any] = [wire.now_argument(clock), channel]
             args += [_head(states[at], heads) + payloads[at] for at in chunk]
@@ -108,7 +108,14 @@ class RedisBackend(RedisPlans, Backend):
 
     def unreleased(self, age: dt.timedelta, limit: int) -> list[str]:
         """See `vecna.ports.States`."""
-        indexes = [keys.records(self._namespace, number) for number in range(keys.RECORD_BUCKETS)]
+        return self._old([keys.records(self._namespace, number) for number in range(keys.RECORD_BUCKETS)], age, limit)
+
+    def waiting_callbacks(self, age: dt.timedelta, limit: int) -> list[str]:
+        """See `vecna.ports.States`."""
+        return self._old([keys.waiting(self._namespace, number) for number in range(keys.RECORD_BUCKETS)], age, limit)
+
+    def _old(self, indexes: Sequence[str], age: dt.timedelta, limit: int) -> list[str]:
+        """Ids in indexes of all buckets that stand there for at least an age, the oldest first."""
         groups = [[index] for index in indexes] if self._connections.is_cluster else [indexes]
         args = (wire.now_argument(self._connections.clock), wire.milliseconds(age), limit)
         found: list[tuple[float, str]] = []
@@ -131,11 +138,12 @@ class RedisBackend(RedisPlans, Backend):
         self._connections.close()
 
 
-def _head(state: TaskState, known: dict[tuple[str, State], bytes]) -> bytes:
+def _head(state: TaskState, known: dict[tuple[str, State, bool], bytes]) -> bytes:
     """What a record is compared by, and when it expires: never yet. The same for most of one call."""
-    head = known.get((state.token, state.state))
+    key = (state.token, state.state, bool(state.parent) and state.is_waiting_callback)
+    head = known.get(key)
     if head is None:
         number = min(token_number(state.token), _MOST)
-        head = b"%d %014d %d 00000000000000 " % (state.is_completed, number, state.state.rank)
-        known[state.token, state.state] = head
+        kind = 2 if state.is_waiting_callback else state.is_completed
+        head = known[key] = b"%d %014d %d 00000000000000 " % (kind, number, state.state.rank)
     return head

@@ -85,6 +85,11 @@ def records(namespace: str, number: int) -> str:
     return f"{namespace}:r:{{{number}}}"
 
 
+def waiting(namespace: str, number: int) -> str:
+    """The index of callbacks that wait for their parent, in one bucket of records."""
+    return f"{namespace}:r:{{{number}}}:-"  # no id begins so
+
+
 def record_bucket(uuid: str) -> int:
     """Which bucket the record of a task lies in."""
     return zlib.crc32(uuid.encode()) % RECORD_BUCKETS

@@ -11,7 +11,7 @@ from typing import Final
 
 from vecna.app.delivery import Deliveries
 from vecna.app.delivery_values import Item, Wiring
-from vecna.app.sweeping import sweep_records, sweep_senders
+from vecna.app.sweeping import sweep_callbacks, sweep_records, sweep_senders
 from vecna.app.worker.outage import Outage
 
 #: Sweeps come with every third heartbeat, more or less: workers that were started together do not stay together.
@@ -88,4 +88,5 @@ class Sweeper:
             finally:
                 self._deliveries.let_go(self._deliveries.items())  # after an outage: their leases run out
         sweep_records(self._wiring)
+        sweep_callbacks(self._wiring)
         sweep_senders(self._wiring, known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vecna.testing.contracts.backend_stress import BackendStressLaws
-from vecna.testing.contracts.keeping import KeepLaws
+from vecna.testing.contracts.keeping import KeepLaws, WaitingLaws
 from vecna.testing.contracts.listening import ListenLaws
 from vecna.testing.contracts.plan_releasing import PlanReleaseLaws
 from vecna.testing.contracts.planning import PlanLaws
@@ -12,6 +12,14 @@ from vecna.testing.contracts.states import StateLaws
 
 
 class BackendContract(
-    StateLaws, KeepLaws, ListenLaws, PlanLaws, PlanReleaseLaws, ReportLaws, NodeListenLaws, BackendStressLaws
+    StateLaws,
+    KeepLaws,
+    WaitingLaws,
+    ListenLaws,
+    PlanLaws,
+    PlanReleaseLaws,
+    ReportLaws,
+    NodeListenLaws,
+    BackendStressLaws,
 ):
     """The laws of `vecna.ports.Backend`, each a test. Bind them with `make`."""

@@ -163,3 +163,44 @@ class KeepLaws(BackendCase):
         backend.put_states([state("a", State.SUCCESS)])
 
         assert backend.unreleased(NOTHING, 10) == []
+
+
+class WaitingLaws(BackendCase):
+    """`States.waiting_callbacks`."""
+
+    def test_callbacks_that_wait_for_long_are_found(self, backend: Backend, clock: ManualClock) -> None:
+        """Their parent may never have been sent. Oldest first, old enough, not more; recorded again they are new."""
+        for uuid in ("a", "b", "c"):
+            backend.put_states([state(uuid, State.PENDING, "", parent="p")])
+            clock.advance(10 * SECOND)
+
+        assert backend.waiting_callbacks(NOTHING, 10) == ["a", "b", "c"]
+        assert backend.waiting_callbacks(15 * SECOND, 10) == ["a", "b"]
+        assert backend.waiting_callbacks(NOTHING, 2) == ["a", "b"]
+        assert backend.waiting_callbacks(NOTHING, 0) == []
+        assert backend.unreleased(NOTHING, 10) == []
+        backend.put_states([state("a", State.PENDING, "", parent="p")])
+        assert backend.waiting_callbacks(NOTHING, 10) == ["b", "c", "a"]
+
+    @pytest.mark.parametrize("following", [State.RECEIVED, State.STARTED, State.RETRY, *ENDS])
+    def test_what_goes_on_waits_no_more(self, backend: Backend, following: State) -> None:
+        """Its parent has caused it; a late writer does not put it back."""
+        waiting = state("a", State.PENDING, "", parent="p")
+        backend.put_states([waiting])
+        backend.put_states([state("a", following)])
+        backend.put_states([waiting])
+
+        assert backend.waiting_callbacks(NOTHING, 10) == []
+        assert (backend.unreleased(NOTHING, 10) == ["a"]) == following.is_final
+
+    def test_only_callbacks_outside_of_workflows_are_found(self, backend: Backend) -> None:
+        """Workflows are looked after as a whole; what is forgotten is gone."""
+        backend.put_states([state("later", State.PENDING, "", node="n")])
+        backend.put_states([state("callback", State.PENDING, "", node="n", parent="later")])
+        backend.put_states([state("plain", State.PENDING, ""), state("runs", State.STARTED, parent="p")])
+        backend.put_states(
+            [state("gone", State.PENDING, "", parent="p"), state("stays", State.PENDING, "", parent="p")]
+        )
+        backend.forget(["gone"])
+
+        assert backend.waiting_callbacks(NOTHING, 10) == ["stays"]

@@ -4,10 +4,10 @@
 -- KEYS the records.
 -- ARGV[1] now; ARGV[2] what names of channels begin with, '' to tell nobody; then each record as it is to be stored.
 -- Effect: an end is never replaced; others move forward by (lease, rank). An end is noted as not released in the sorted
---   set beside the record, and published.
+--   set beside the record, and published. A callback that waits is noted in the sorted set '<index>:-' as long as it does.
 -- Returns for each record 0 if it was written, else the payload that stands.
--- Cost: some four commands a record. A record is '<1 if an end, else 0> <lease, 14 digits> <rank> <expires at ms, 14
---   digits> <payload>'.
+-- Cost: some four commands a record. A record is '<kind> <lease, 14 digits> <rank> <expires at ms, 14 digits> <payload>';
+--   kind: 1 an end, 2 a callback that waits, 0 anything else.
 local answers, score, sub = {}, digits(now), string.sub
 for n, key in ipairs(KEYS) do
     local record = ARGV[n + 2]
@@ -19,6 +19,11 @@ for n, key in ipairs(KEYS) do
     else
         answers[n] = 0
         call('SET', key, record)
+        local waits = sub(record, 1, 1) == '2'
+        if waits or sub(old, 1, 1) == '2' then
+            local index, id = string.match(key, '^(.-}):(.*)$')
+            if waits then call('ZADD', index .. ':-', score, id) else call('ZREM', index .. ':-', id) end
+        end
         if final then
             local index, id = string.match(key, '^(.-}):(.*)$')
             call('ZADD', index, score, id)

@@ -1,4 +1,4 @@
--- Ids whose end was recorded long ago and never released.
+-- Ids that stand in indexes of records for long: ends that were never released, callbacks that wait.
 -- include: time
 -- flags: no-writes
 -- KEYS the indexes, one a bucket.
