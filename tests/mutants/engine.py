@@ -155,6 +155,21 @@ LUA = Target(
             ("an old lease may write", "sub(record, 3, 18) < sub(old, 3, 18)", "false"),
             ("nobody is told of an end", "call('PUBLISH', ARGV[2] .. id, '')", "local _ = id"),
             ("an end is not noted as unreleased", "call('ZADD', index, score, id)", "local _ = index"),
+            ("what goes on still waits for its parent", "if waits or sub(old, 1, 1) == '2' then", "if waits then"),
+        ),
+        *of(
+            f"{_LUA}/purge.lua",
+            ("delayed messages are not purged", "for n = 1, #delayed, 2 do", "for n = 1, 0 do"),
+            ("what is purged is run", "doom(ids, 'purged')", "local _ = ids"),
+            ("held messages wait on", "push('HDEL', Q .. ':staged', held)", "local _ = held"),
+        ),
+        *of(
+            f"{_LUA}/drop_dead.lua",
+            ("a dead letter stays in the list", "call('LREM', Q .. ':dead', 1, id)", "local _ = id"),
+        ),
+        *of(
+            f"{_LUA}/note_worker.lua",
+            ("workers that are gone are kept", "if #gone > 0 then", "if false then"),
         ),
         *of(
             f"{_LUA}/release.lua",
