@@ -158,8 +158,8 @@ class Parcel:
             self.answers.set_result(answers)
 
     def fail(self, error: Exception) -> None:
-        """Have the sender raise this, if it still waits."""
-        if not self.answers.done():
+        """Have the sender raise this, if it still waits, and its loop has not been closed under it."""
+        if not (self.answers.done() or self.answers.get_loop().is_closed()):
             self.answers.set_exception(error)
 
 

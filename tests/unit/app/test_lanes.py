@@ -1,6 +1,7 @@
 """Those who send at the same time on an event loop share calls, and nothing else."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Sequence
 from typing import Any, cast
@@ -209,8 +210,9 @@ def test_what_a_loop_leaves_under_way_is_forgotten() -> None:
     assert len(lanes._lanes) == 1
     asyncio.run(leave(lanes))
     assert lanes._lanes == {}
-    for task in left:  # else asyncio complains of them, rightly
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # has no public name
+    while left:  # else asyncio complains of them, rightly
+        left.pop()._log_destroy_pending = False  # type: ignore[attr-defined]  # has no public name
+    gc.collect()  # what is left of them ends here, and not in the midst of something else
 
 
 # -- calls that are prepared together ----------------------------------------------------------------------------------
