@@ -83,9 +83,11 @@ async def test_a_server_that_forgot_the_scripts_is_sent_them_again(driven, any_r
 async def test_a_server_that_is_silent_is_given_up_in_time_and_taken_back(proxy, drive, namespace):
     driven = drive(proxy.url, namespace=namespace, redis={"read_timeout": 0.2})
     await driven.broker.enqueue_async(messages("a"))
+    made = len(proxy._pairs)
     proxy.freeze()
     with pytest.raises(BrokerUnavailable, match="did not answer in time"):
         await driven.broker.enqueue_async(messages("b"))
+    assert len(proxy._pairs) == made, "it was tried again, over a connection of its own"
     proxy.thaw()
 
     assert await driven.broker.enqueue_async(messages("c")) == [True]
@@ -224,6 +226,10 @@ def test_a_close_closes_what_a_loop_has_opened(own, drive, namespace, closer):
         await broker.enqueue_async(messages("a"))
         if closer == "its loop":
             broker.close()
+            await broker.enqueue_async(messages("b"))
+            await turns(10)
+            assert opened() == 1
+            broker.close()
             await turns(10)
         elif closer == "a thread":
             await asyncio.to_thread(broker.close)
@@ -235,6 +241,21 @@ def test_a_close_closes_what_a_loop_has_opened(own, drive, namespace, closer):
     loop.close()
     gc.collect()
     assert opened() == 0
+
+
+def test_a_close_may_be_the_last_thing_on_a_loop(own, drive, namespace):
+    """Blocking as it is: what it has begun is ended by the loop's own end."""
+    broker = drive(own.url, namespace=namespace).broker
+
+    async def main() -> None:
+        await asyncio.gather(*[broker.enqueue_async(messages(f"a{number}")) for number in range(4)])
+        broker.close()
+
+    asyncio.run(main())
+    gc.collect()
+
+    assert opened() == 0
+    eventually(lambda: connections(own) == [], "connections that are closed")
 
 
 def test_a_loop_that_was_closed_without_its_generators_is_forgotten(server, recwarn):

@@ -101,6 +101,7 @@ async def test_what_has_ended_meanwhile_is_not_sent_again() -> None:
     again, new = await server.send_tasks_async([signature, other])
 
     assert (again.is_new, new.is_new) == (False, True)
+    assert not (await server.send_task_async(signature)).is_new
     assert await again == 5
     assert names(server) == ["b"]
     await server.close_async()

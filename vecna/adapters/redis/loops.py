@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -122,10 +123,9 @@ class _OfLoop:
     def __init__(self, key: _Key, opened: AsyncOpened) -> None:
         self.opened = opened
         self.places = asyncio.Semaphore(_MOST)
-        self._key = key
+        self.key = key
         self._loop = key[1]
         self._end = self._until_the_loop_ends()
-        self._ending: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Have the loop close it when it ends."""
@@ -136,20 +136,25 @@ class _OfLoop:
         try:
             yield
         finally:
-            _open.pop(self._key, None)
+            if _open.get(self.key) is self:
+                del _open[self.key]
+            _leaving.pop(self, None)
             await self.opened.aclose()
 
     async def _leave(self) -> None:
+        # In this order: when the loop ends meanwhile and cuts this off, its end does the rest.
+        await self.opened.aclose()
         await self._end.aclose()
 
     def close(self) -> None:
         """Close it, from any thread."""
-        if _open.pop(self._key, None) is None or self._loop.is_closed():
+        if _open.pop(self.key, None) is None or self._loop.is_closed():
             return
+        _leaving[self] = None
         if _running_here() is self._loop:
-            self._ending = self._loop.create_task(self._leave())
+            _leaving[self] = self._loop.create_task(self._leave())
         elif self._loop.is_running():
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):
                 asyncio.run_coroutine_threadsafe(self._leave(), self._loop).result(_FAREWELL)
         else:
             leaving = self._leave()
@@ -163,6 +168,8 @@ _Key = tuple[Loops, asyncio.AbstractEventLoop, int]
 #: What is open, by whom, loop and process. Kept here until it is closed, whoever else has forgotten it; what was
 #: inherited from a parent process is left alone for ever.
 _open: Final[dict[_Key, _OfLoop]] = {}
+#: What is being closed, and by which task of its loop, if by one.
+_leaving: Final[dict[_OfLoop, asyncio.Task[None] | None]] = {}
 
 
 def _forget_closed_loops() -> None:
@@ -170,6 +177,9 @@ def _forget_closed_loops() -> None:
     for key in list(_open):
         if key[1].is_closed():
             _open.pop(key, None)
+    for opened in list(_leaving):
+        if opened.key[1].is_closed():
+            _leaving.pop(opened, None)
 
 
 def _running_here() -> asyncio.AbstractEventLoop | None:
