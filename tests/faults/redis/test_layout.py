@@ -13,6 +13,7 @@ from vecna.adapters.clock import ManualClock
 from vecna.adapters.redis import keys
 from vecna.domain.ids import new_id
 from vecna.domain.message import Message
+from vecna.domain.presence import WorkerRecord
 from vecna.ports.values import SettleAs, Verdict
 
 LUA = Path(vecna.adapters.redis.__file__).parent / "lua"
@@ -152,6 +153,17 @@ def test_workers_that_are_gone_are_forgotten(any_redis_url, drive, namespace, an
     with any_redis.client() as client:
         assert client.hkeys(f"{namespace}:q:{{q}}:calls") == [b"here"]
         assert client.zrange(f"{namespace}:q:{{q}}:workers", 0, -1) == [b"here"]
+
+
+def test_what_workers_that_are_gone_have_said_goes_when_the_next_one_speaks(drive, namespace, any_redis):
+    clock = ManualClock()
+    driven = drive(any_redis.url, clock, namespace=namespace)
+    for name in ("gone", "here"):
+        driven.broker.note_worker(WorkerRecord(name, name, ("q",), 1, clock.now()), LEASE)
+        clock.advance(LEASE)
+    with any_redis.client() as client:
+        assert client.hkeys(keys.workers(namespace)[0]) == [b"here"]
+        assert client.zrange(keys.workers(namespace)[1], 0, -1) == [b"here"]
 
 
 def test_dead_letters_go_with_their_bodies(any_redis_url, drive, namespace, any_redis):
