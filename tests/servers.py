@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -62,10 +62,19 @@ class RedisServer:
         *args: Further arguments for the server, e.g. `"--appendonly", "yes"`; they override the defaults.
         password: Required from clients, and part of `url`.
         unix_socket: Listen on a Unix socket in the server's directory instead of a port.
+        environment: Variables that it has besides ours.
     """
 
-    def __init__(self, binary: Path | str, *args: str, password: str = "", unix_socket: bool = False) -> None:
+    def __init__(
+        self,
+        binary: Path | str,
+        *args: str,
+        password: str = "",
+        unix_socket: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.binary = Path(binary)
+        self.environment = environment or {}
         self.args = args
         self.password = password
         self.directory = Path(tempfile.mkdtemp(prefix="vecna-redis-"))
@@ -213,6 +222,7 @@ class RedisServer:
             text=True,
             errors="replace",
             start_new_session=True,
+            env={**os.environ, **self.environment},
         )
         before = len(self._log)
         self._reader = threading.Thread(
