@@ -155,24 +155,24 @@ def idle(session: Session, sizes: Sizes) -> Iterator[Measured]:
     ours = session.peer.is_ours
     with session.driver() as running:
         waiting = []
-        for do, count in (
-            ("delay", sizes.own_delayed if ours else sizes.delayed),
-            ("schedule", sizes.own_schedules if ours else sizes.schedules),
+        for do, what, count in (
+            ("delay", "delayed tasks", sizes.own_delayed if ours else sizes.delayed),
+            ("schedule", "schedules", sizes.own_schedules if ours else sizes.schedules),
         ):
             try:
                 limit = None if ours else sizes.limit
-                sent = running.ask(do, count=count, limit=limit, due=time.time() + 6 * 3600)
-                waiting.append(f"{sent['count']} of {do}")
+                answer = running.ask(do, count=count, limit=limit, due=time.time() + 6 * 3600)
+                waiting.append(f"{answer['count']:,} {what}")
             except Unsupported as reason:
                 waiting.append(str(reason))
         with running.workers(delays=True) as workers:
             running.warm(workers)
             time.sleep(min(2.0, sizes.idle))  # its beginning is no idleness
-            commands, cpu, start = session.redis_commands(), workers.cpu(), time.monotonic()
-            time.sleep(sizes.own_idle if ours else sizes.idle)
+            cpu, start = workers.cpu(), time.monotonic()
+            sent = session.commands_sent(sizes.own_idle if ours else sizes.idle)
             seconds = time.monotonic() - start
             note = ", ".join(waiting)
-            yield Measured("idle-commands", (session.redis_commands() - commands) / seconds, "/s", note)
+            yield Measured("idle-commands", sent / seconds, "/s", note)
             yield Measured("idle-cpu", 100 * (workers.cpu() - cpu) / seconds, "%", note)
 
 

@@ -77,6 +77,15 @@ class Session:
         own = ("cmdstat_info", "cmdstat_flushall")
         return sum(one["calls"] for name, one in stats.items() if name not in own)
 
+    def commands_sent(self, seconds: float) -> int:
+        """Watch for so many seconds; how many commands clients have sent, without those inside scripts."""
+        count, end = 0, time.monotonic() + seconds
+        with self.client.monitor() as monitor:
+            while (left := end - time.monotonic()) > 0:
+                if monitor.connection.can_read(timeout=left):
+                    count += monitor.next_command()["client_type"] != "lua"
+        return count
+
 
 @dataclass
 class Running:

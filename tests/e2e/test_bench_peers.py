@@ -55,7 +55,7 @@ def test_vecna_is_measured_beside_the_bare_loop_and_a_peer_that_cannot_be_instal
     written = page.read_text()
     assert written.startswith("# Performance\n\n<!-- measured: begin -->\n\nMeasured ")
     assert written.endswith(
-        "![send](performance/send.svg)\n![latency](performance/latency.svg)\n\n<!-- measured: end -->\n\nThe end.\n"
+        "![bulk](performance/bulk.svg)\n![latency](performance/latency.svg)\n\n<!-- measured: end -->\n\nThe end.\n"
     )
     assert (tmp_path / "performance" / "drain.svg").read_text().startswith("<svg")
 
