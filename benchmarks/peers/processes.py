@@ -177,6 +177,10 @@ class Tallies:
             max((mark for _, _, _, mark in files), default=0),
         )
 
+    def processes(self) -> int:
+        """How many processes have run tasks."""
+        return sum(LAYOUT.unpack(file.read_bytes())[0] > 0 for file in self._files())
+
     def lateness(self) -> list[float]:
         """Seconds, of each task that was due at a time."""
         found: list[float] = []

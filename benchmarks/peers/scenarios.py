@@ -47,7 +47,8 @@ def core(session: Session, sizes: Sizes) -> Iterator[Measured]:
 def two(session: Session, sizes: Sizes) -> Iterator[Measured]:
     """Drain with two worker processes."""
     with session.driver() as running:
-        yield from drained(running, sizes.draining, fill(running, sizes, None), 2, "drain-2")
+        total = fill(running, sizes, None) + (fill(running, sizes, None) if session.peer.is_ours else 0)
+        yield from drained(running, sizes.draining, total, 2, "drain-2")
 
 
 def coroutines(session: Session, sizes: Sizes) -> Iterator[Measured]:
@@ -75,14 +76,19 @@ def drained(running: Running, seconds: float, total: int, processes: int, metric
     with running.workers(processes) as workers:
         if not running.until(workers, lambda: running.count() > 0):
             raise StepFailed("the worker did not run its first task")
-        cpu, began = workers.cpu(), running.count()
+        if processes > 1:  # the rate of all: from when each of them is there
+            running.until(workers, lambda: running.tallies.processes() >= processes)
+        cpu, began, start = workers.cpu(), running.count(), time.monotonic_ns()
         finished = running.until(workers, lambda: running.count() >= total, seconds)
         done, first, last, _ = running.tallies.read()
         spent, used = workers.cpu() - cpu, session.redis_commands() - commands
         if finished:
             last = max(last, settled(running, workers, total))
         note = "" if finished else f"{done} of {total} in time"
-        yield Measured(metric, done / max(1, last - first) * 1e9, "/s", note)
+        if processes > 1 and done > began:
+            yield Measured(metric, (done - began) / max(1, last - start) * 1e9, "/s", note)
+        else:
+            yield Measured(metric, done / max(1, last - first) * 1e9, "/s", note)
         if metric == "drain":
             yield Measured("start", (first - workers.spawned) / 1e6, "ms")
             yield Measured("cpu", spent / max(1, done - began) * 1e6, "µs")
@@ -91,11 +97,13 @@ def drained(running: Running, seconds: float, total: int, processes: int, metric
 
 def settled(running: Running, workers: Workers, total: int) -> int:
     """The moment (monotonic, ns) at which nothing was left to do; 0 if that was so at the first look."""
-    if running.ask("settled", count=total)["settled"]:
-        return 0
-    if not running.until(workers, lambda: bool(running.ask("settled", count=total)["settled"]), SETTLE):
-        raise StepFailed("all tasks have run, but the queue does not become empty")
-    return time.monotonic_ns()
+    end = 0
+    if not running.ask("settled")["settled"]:
+        if not running.until(workers, lambda: bool(running.ask("settled")["settled"]), SETTLE):
+            raise StepFailed("all tasks have run, but the queue does not become empty")
+        end = time.monotonic_ns()
+    running.ask("check", count=total)
+    return end
 
 
 def latency(session: Session, sizes: Sizes) -> Iterator[Measured]:

@@ -114,6 +114,7 @@ function requests() {
     },
     kinds: () => ({ kinds: ["coroutines"] }),
     settled: () => ({ settled: true }),
+    check: () => ({}),
     send: (request) => many(request, 1, (first) => queue.add("noop", { a: first, b: 1 })),
     bulk: (request) =>
       many(request, PAGE, (first, count) =>

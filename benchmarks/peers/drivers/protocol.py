@@ -95,9 +95,12 @@ class Driver:
         """Cancel, by their common code, the tasks that `coded` sent."""
         raise Unsupported("cannot cancel by a common code")
 
-    def settled(self, count: int) -> bool:
-        """Whether nothing is left to do after the last task has returned, and `count` results are there."""
+    def settled(self) -> bool:
+        """Whether nothing is left to do after the last task has returned."""
         return True
+
+    def check(self, count: int) -> Done:
+        """End with an error unless `count` results are there."""
 
     def close(self) -> None:
         """Close connections."""
@@ -135,7 +138,7 @@ async def _answered(driver: Driver, request: dict[str, Any]) -> dict[str, Any]:
             case "kinds":
                 return {"kinds": driver.kinds}
             case "settled":
-                return {"settled": driver.settled(request["count"])}
+                return {"settled": driver.settled()}
             case "round_trips":
                 one = {"count": 1}
                 answers = [await _many(one, 1, lambda *_: driver.round_trip(0)) for _ in range(request["count"])]
@@ -150,7 +153,7 @@ async def _answered(driver: Driver, request: dict[str, Any]) -> dict[str, Any]:
                 return await _many(request, 1, lambda first, _: driver.delay(due + first * step))
             case "schedule":
                 return await _many(request, 1, lambda first, _: driver.schedule(first))
-            case "chord" | "coded" | "cancel" | "gather":
+            case "chord" | "coded" | "cancel" | "gather" | "check":
                 return await _many(request, request["count"], lambda _, count: getattr(driver, do)(count))
             case _:
                 raise SystemExit(f"no such request: {do}")

@@ -119,16 +119,16 @@ class Peer(Driver):
         if canceled != count:
             raise SystemExit(f"{canceled} of {count} tasks were cancelled")
 
-    def settled(self, count: int) -> bool:
-        if any(left.pending or left.leased for left in server.queue_counts().values()):
-            return False
+    def settled(self) -> bool:
+        return not any(left.pending or left.leased for left in server.queue_counts().values())
+
+    def check(self, count: int) -> None:
         kept = 0
         for first in range(0, len(self._sent) if RESULTS else 0, PAGE):
             states = server.backend.get_states(self._sent[first : first + PAGE])
             kept += sum(state is not None and state.is_success for state in states)
         if RESULTS and kept != count:
             raise SystemExit(f"{kept} of {count} tasks ended as SUCCESS: the figure would be wrong")
-        return True
 
     def close(self) -> None:
         server.close()
