@@ -58,10 +58,6 @@ LOOPS = Target(
             ("a child uses its parent's", "asyncio.get_running_loop(), os.getpid()", "asyncio.get_running_loop(), 0"),
         ),
         *of(
-            f"{_REDIS}/async_opening.py",
-            ("a connection that owes an answer is kept", "            if answered:\n", "            if True:\n"),
-        ),
-        *of(
             f"{_REDIS}/listener.py",
             (
                 "a wake waits for who connects",

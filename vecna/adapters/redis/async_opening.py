@@ -56,8 +56,8 @@ class _Packing:
 class _Kept:
     """Calls over connections that are kept at hand, as `vecna.adapters.redis.spares.Spares` does for threads.
 
-    What the client does around a call costs more than the call. A connection whose call did not end well is closed: it
-    may still get an answer that nobody waits for.
+    What the client does around a call costs more than the call. One that was closed by the server while it was idle is
+    found out by the call that fails; the next call over it connects anew.
     """
 
     def __init__(self, pool: aioredis.ConnectionPool) -> None:
@@ -83,18 +83,10 @@ class _Kept:
             answered = True  # the whole of it
             raise
         finally:
-            if answered:
-                self._idle.append(connection)
-            else:
-                await self._give_up(connection)
+            if not answered:  # an answer may still come, which nobody waits for
+                await connection.disconnect(nowait=True)
+            self._idle.append(connection)
         return answer
-
-    async def _give_up(self, connection: Any) -> None:
-        """What is wrong with one may be wrong with all: the pool looks at each before it gives it out again."""
-        idle, self._idle = self._idle, []
-        await connection.disconnect(nowait=True)
-        for each in (connection, *idle):
-            await self._pool.release(each)
 
 
 class _Tcp(_Packing, aioredis.Connection):
