@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,14 +112,16 @@ def _step(plan: Plan, session: Session, scenario: str, number: int) -> None:
     _say(f"  took {time.perf_counter() - start:.1f} s")
 
 
-def _keep(plan: Plan, peer: str, setting: str, number: int, measured: Any) -> None:
-    for one in measured:
-        plan.figures.append({"peer": peer, "setting": setting, "round": number, **asdict(one)})
-        shown = one.note if one.value is None else f"{one.value:,.2f} {one.unit} {one.note}".rstrip()
-        _say(f"  {one.metric}: {shown}")
-    beside = plan.file.with_suffix(".part")
-    beside.write_text(json.dumps({**plan.about, "figures": plan.figures}, indent=1) + "\n")
-    beside.replace(plan.file)
+def _keep(plan: Plan, peer: str, setting: str, number: int, measured: Iterable[Measured]) -> None:
+    try:
+        for one in measured:
+            plan.figures.append({"peer": peer, "setting": setting, "round": number, **asdict(one)})
+            shown = one.note if one.value is None else f"{one.value:,.2f} {one.unit} {one.note}".rstrip()
+            _say(f"  {one.metric}: {shown}")
+    finally:  # also what was measured before Ctrl-C
+        beside = plan.file.with_suffix(".part")
+        beside.write_text(json.dumps({**plan.about, "figures": plan.figures}, indent=1) + "\n")
+        beside.replace(plan.file)
 
 
 def _ceiling(client: redis.Redis, sizes: Sizes) -> Iterator[Measured]:

@@ -11,8 +11,8 @@ class Sizes:
     send: int = 20_000  # at most, for `limit` seconds at most
     bulk: int = 30_000
     drain: int = 30_000
-    limit: float = 2.0  # seconds of sending
-    draining: float = 6.0  # seconds of draining; what has run by then gives the rate
+    limit: float = 1.5  # seconds of sending
+    draining: float = 5.0  # seconds of draining; what has run by then gives the rate
     round_trips: int = 300
     waits: int = 2_000
     burst: int = 5_000
