@@ -134,7 +134,10 @@ class Task(Generic[P, R, C]):
         return self._home.sender(self.name).send_task(self.signature(*args, **kwargs))
 
     async def send_async(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
-        """As `send`, without blocking the event loop."""
+        """As `send`, without blocking the event loop. What is sent at the same time shares its round trips.
+
+        An await that is cancelled may or may not have sent it.
+        """
         return await self._home.sender(self.name).send_task_async(self.signature(*args, **kwargs))
 
     def signature(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
