@@ -16,7 +16,7 @@ from benchmarks.peers.catalogue import Peer
 from benchmarks.peers.processes import Driver, StepFailed, Tallies, Workers
 
 PATIENCE = 45.0  # seconds
-LOOK = 0.004  # seconds between two looks at the tallies: files of this machine, no load on Redis
+LOOK = 0.01  # seconds between two looks at the tallies: files of this machine, no load on Redis, little on a core
 
 
 @dataclass
