@@ -28,7 +28,11 @@ LOOPS = Target(
                 "        if lane is not None:\n            lane.waiting",
                 "        if False:\n            lane.waiting",
             ),
-            ("who has left is prepared all the same", "if not parcel.answers.done()], prepare", "if True], prepare"),
+            (
+                "who has left is prepared all the same",
+                "self._turns.pop(loop) if not parcel.answers.done()]",
+                "self._turns.pop(loop)]",
+            ),
         ),
         *of(
             "vecna/app/sending.py",

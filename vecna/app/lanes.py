@@ -92,7 +92,12 @@ class Lanes:
         return parcel
 
     def _end_turn(self, loop: asyncio.AbstractEventLoop, prepare: Prepare) -> None:
-        self._prepare(loop, [parcel for parcel in self._turns.pop(loop) if not parcel.answers.done()], prepare)
+        parcels = [parcel for parcel in self._turns.pop(loop) if not parcel.answers.done()]
+        now, later = parcels[:_MOST], parcels[_MOST:]
+        if later:  # so that thousands do not hold up the loop; in front of who joins meanwhile
+            self._turns[loop] = later
+            loop.call_soon(self._end_turn, loop, prepare, context=contextvars.Context())
+        self._prepare(loop, now, prepare)
 
     def _prepare(self, loop: asyncio.AbstractEventLoop, parcels: Sequence[Joined], prepare: Prepare) -> None:
         try:

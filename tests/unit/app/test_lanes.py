@@ -248,6 +248,21 @@ async def test_who_joins_in_one_turn_is_prepared_together_and_goes_to_its_own_qu
     assert lanes._turns == {}
 
 
+async def test_thousands_are_prepared_a_part_in_each_turn() -> None:
+    made: list[list[str]] = []
+    broker = Slow()
+    lanes = lanes_of(broker)
+    joined = [lanes.join(Signature("a"), prepared(made)) for _ in range(1_200)]
+    await turns(1)
+    joined.append(lanes.join(Signature("last"), prepared(made)))
+    for _ in range(4):
+        broker.go.release()
+
+    assert await asyncio.gather(*[each.answers for each in joined]) == [[True]] * 1_201
+    assert [len(names) for names in made] == [500, 500, 201]
+    assert [uuid for call in broker.calls for uuid in call] == [each.signature.uuid for each in joined]
+
+
 async def test_a_call_that_cannot_be_prepared_is_its_own_senders_matter() -> None:
     made: list[list[str]] = []
     broker = Slow()
