@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from vecna.app.relaying import carry_all
-from vecna.app.requeueing import requeue
+from vecna.app.requeueing import Requeue, requeue, was_given_up
 from vecna.app.results import AsyncResult
 from vecna.app.schedules import ScheduleServer
 from vecna.app.signing import signed_plans
@@ -72,7 +72,7 @@ class OperatingServer(ScheduleServer):
             end(queue)
             if on_progress is not None:
                 on_progress(stopped, step.left)
-            if not step.left:
+            if step.left <= 0:
                 return stopped
 
     @blocking
@@ -100,16 +100,24 @@ class OperatingServer(ScheduleServer):
             where = "it is not with the broker" if place is None else f"it is {place.standing} in queue {place.queue}"
             raise UnknownTask(f"no dead letter has the id {uuid}: {where}")
         dead = verified(Signature.from_json(place.body), self._config.signing_keys)
-        found = requeue(signed_plans(self.backend, self._config), dead, place.queue)
-        if found.chain is None:
-            sent = self._sending.send([found.copy], self.broker, self.backend, self.clock, self._here().closing)
-            is_new = sent[0].is_new
-        else:
-            is_new = self._send_workflow(found.chain, 0).is_new
+        plans = signed_plans(self.backend, self._config)
+        given_up = 0  # and nearly always stays so
+        while True:
+            found = requeue(plans, dead, place.queue, given_up)
+            is_new = self._send_requeued(found)
+            if not was_given_up(self.backend, found):
+                break
+            given_up += 1
         self.broker.drop_dead(place.queue, [uuid])
         result = AsyncResult[Any](self, found.copy.uuid, found.copy, is_new=is_new, queue=place.queue)
         later = [each.uuid for each in found.chain.signatures()][1:] if found.chain is not None else []
         return Retried(result, tuple(later), found.left_out)
+
+    def _send_requeued(self, found: Requeue) -> bool:
+        if found.chain is not None:
+            return bool(self._send_workflow(found.chain, 0).is_new)
+        sent = self._sending.send([found.copy], self.broker, self.backend, self.clock, self._here().closing)
+        return sent[0].is_new
 
     @blocking
     def workers(self) -> list[WorkerRecord]:

@@ -14,6 +14,7 @@ import attrs
 
 from vecna.app.launchers import RESERVED
 from vecna.app.passing import with_passed
+from vecna.app.sweeping import DIED
 from vecna.domain.errors import InvalidSignature
 from vecna.domain.plan import Node, Step
 from vecna.domain.signature import Signature
@@ -39,13 +40,14 @@ class Requeue:
     left_out: str = ""
 
 
-def requeue(backend: Backend, dead: Signature[Any], queue: str) -> Requeue:
+def requeue(backend: Backend, dead: Signature[Any], queue: str, given_up: int = 0) -> Requeue:
     """The copy of a dead task, with the later links of the chains that it stands in.
 
     Args:
         backend: where plans and results are.
         dead: the task.
         queue: where it lies.
+        given_up: how many copies were cancelled because their senders had died; each has other ids.
 
     Raises:
         InvalidSignature: it is no task of a user's.
@@ -54,7 +56,7 @@ def requeue(backend: Backend, dead: Signature[Any], queue: str) -> Requeue:
     """
     if dead.name in RESERVED:
         raise InvalidSignature(f"{dead.uuid} is a part of a workflow, not a task: send the workflow again")
-    copies = _Copies(dead)
+    copies = _Copies(dead, given_up)
     copy = copies.call(with_passed(backend, dead))
     copy = copy.replace(headers={**dead.headers, RETRY_OF: dead.uuid}, queue=queue, eta=None, delay=None)
     steps, left_out = _later_steps(backend, dead)
@@ -63,6 +65,19 @@ def requeue(backend: Backend, dead: Signature[Any], queue: str) -> Requeue:
     later = [_Rebuilding(backend, copies, step.first).link(step.node, step.index) for step in steps]
     chain = Chain(copy, *later, code=copies.code, chain_uuid=copies.id(f"chain of {dead.uuid}"))
     return Requeue(copy, chain, left_out)
+
+
+def was_given_up(backend: Backend, sent: Requeue) -> bool:
+    """Whether a copy never runs because who sent it died before all of it was there.
+
+    Raises:
+        BrokerUnavailable: the backend cannot be reached.
+    """
+    if sent.chain is None:
+        return False  # it is sent in one step
+    (node,) = backend.get_nodes([sent.chain.chain_uuid])
+    (state,) = backend.get_states([sent.copy.uuid])
+    return DIED in (node and node.reason, state and state.error)
 
 
 def _later_steps(backend: Backend, dead: Signature[Any]) -> tuple[list[Step], str]:
@@ -93,8 +108,8 @@ class _Copies:
         code: what they share.
     """
 
-    def __init__(self, dead: Signature[Any]) -> None:
-        self._of = dead.uuid
+    def __init__(self, dead: Signature[Any], given_up: int) -> None:
+        self._of = f"{dead.uuid}:{given_up}" if given_up else dead.uuid
         self.code = self.id(dead.uuid) if dead.code == dead.uuid else dead.code
 
     def id(self, old: str) -> str:

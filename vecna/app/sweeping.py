@@ -22,7 +22,8 @@ _MOST: Final = 100
 _MANY: Final = 5_000
 _SELDOM: Final = 0.1
 _PAGE: Final = 500
-_DIED: Final = "its sender died before all of the workflow was sent"
+#: Why a workflow was cancelled that nobody will go on sending.
+DIED: Final = "its sender died before all of the workflow was sent"
 
 
 def sweep_records(wiring: Wiring) -> None:
@@ -127,14 +128,14 @@ def _decide(wiring: Wiring, root: str) -> bool:
     (state,) = backend.get_nodes([root])
     if state is None or state.committed:
         return state is not None
-    if state.status is NodeStatus.FAILED and state.reason != _DIED:
+    if state.status is NodeStatus.FAILED and state.reason != DIED:
         # It ran before it was committed, and failed; or was cancelled. What was never sent is ended when all else is.
         if not _lives(wiring, root):
             _end_all(wiring, root, state.reason)
         return False
     if state.status is not NodeStatus.FAILED and _was_sent(wiring, root):
         return backend.commit_plan(root)
-    return not end_workflow(wiring, root, _DIED)
+    return not end_workflow(wiring, root, DIED)
 
 
 def _without_launcher(wiring: Wiring, uuids: Sequence[str]) -> list[str]:

@@ -225,6 +225,31 @@ def test_a_repeated_retry_makes_one_copy(server: Any, harness: Harness, lost: st
     assert server.result(first.later[0]).touch() == 2
 
 
+def test_a_retry_whose_sender_died_halfway_can_be_repeated(server: Any, harness: Harness) -> None:
+    """The copies were cancelled, since their sender was gone; the dead letter is all that is left of the work."""
+    server.send_chain(Chain(one("a"), one("b")))
+    die(server, harness)
+    for attempt in range(2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(server.broker, "enqueue", _die)
+            with pytest.raises(KeyboardInterrupt):
+                server.retry_dead_task("a")
+        harness.advance(seconds=3 * server.config.publish_timeout)
+        assert [letter.uuid for letter in server.get_dead_tasks()] == ["a"], attempt
+    assert harness.executed("add") == 0
+
+    retried = server.retry_dead_task("a")
+    harness.run()
+
+    assert retried.result.is_new
+    assert (retried.result.touch(), server.result(retried.later[0]).touch()) == (1, 2)
+    assert server.get_dead_tasks() == []
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_only_what_is_dead_is_run_again(server: Any, harness: Harness) -> None:
     server.send_task(one("a"))
     with pytest.raises(UnknownTask, match="a: it is pending in queue vecna_tasks"):
