@@ -7,7 +7,6 @@ has a hard limit; a child that passes one is killed.
 from __future__ import annotations
 
 import datetime as dt
-import math
 import threading
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -61,12 +60,18 @@ class _Books:
     silent: bool = False
     guilty: frozenset[str] = frozenset()
 
-    def runs(self, held: Held, at: float) -> dict[str, _Run]:
-        """What is held under a lease. Only now is the report looked into: most leases are over long before."""
+    def runs(self, held: Held, at: float, to_record: float) -> dict[str, _Run]:
+        """What is held under a lease. Only now is the report looked into: most leases are over long before.
+
+        Args:
+            held: as it was reported.
+            at: when.
+            to_record: seconds until the hard limit of what only waits to be recorded: it is not held for ever either.
+        """
         return {
             run.uuid: _Run(
                 run.name,
-                math.inf if run.left is None or run.uuid in self.ended else at + run.left,
+                at + (to_record if run.left is None or run.uuid in self.ended else run.left),
                 passed=run.left is not None and run.left <= 0,
             )
             for run in held.runs()
@@ -106,7 +111,8 @@ class Keeper:
         self._lock = threading.Lock()
         self._books: dict[Kept, _Books] = {}
         self._estates: list[_Estate] = []
-        self._beat_at = wiring.clock.monotonic() + wiring.config.heartbeat
+        self._beat_at = self._next = wiring.clock.monotonic() + wiring.config.heartbeat
+        self._listens_until = 0.0
         self._wake = threading.Event()
         self._stopping = False
         self._outage.wakes(self._wake)
@@ -152,7 +158,9 @@ class Keeper:
                 estate = estates.setdefault(queue, _Estate(queue, now + self._config.lease))
                 estate.tokens.append(token)
                 if not blamed or books.guilty:
-                    blameless = [uuid for uuid in books.runs(*reported) if uuid not in books.guilty]
+                    blameless = [
+                        uuid for uuid in books.runs(*reported, self._config.hard_timeout) if uuid not in books.guilty
+                    ]
                     estate.returned.extend([Settlement(uuid, token, SettleAs.RETURN) for uuid in blameless])
             self._estates.extend(estates.values())
         self._wake.set()
@@ -167,20 +175,28 @@ class Keeper:
     def loop(self) -> None:
         """What its thread runs."""
         while not self._stopping:
-            self._clock.wait(self._wake, self.step() - self._clock.monotonic())
+            pause = self.step() - self._clock.monotonic()
+            if not self._stopping:  # that may have come before the step, which has forgotten the wake-up
+                self._clock.wait(self._wake, pause)
         self.step()
 
     def step(self) -> float:
         """Do what is to be done now; when, by the monotonic clock, there will be more."""
         self._wake.clear()  # what sets it from here on ends the next wait
         now = self._clock.monotonic()
+        if now > self._next + self._config.heartbeat:
+            # This process stood still itself: what its children have said meanwhile is not read yet.
+            self._listens_until = now + self._config.heartbeat
         self._judge(now)
         if now >= self._beat_at or self._outage.is_failing(_BEATING):
             self._beat_at = now + self._try(_BEATING, self._beat)
-        if not self._estates:
-            return self._beat_at
-        pause = self._try(_HANDING_OVER, self._hand_over)
-        return min(self._beat_at, now + pause) if self._estates else self._beat_at
+        following = self._beat_at
+        if self._estates:
+            pause = self._try(_HANDING_OVER, self._hand_over)
+            if self._estates:
+                following = min(following, now + pause)
+        self._next = max(following, self._clock.monotonic())  # calls to a broker that is away may take their time
+        return following
 
     def _try(self, source: str, act: Callable[[], None]) -> float:
         """Do something at the broker; seconds until the next time."""
@@ -243,9 +259,10 @@ class Keeper:
             known = list(self._books.items())
             for child, books in known:
                 silence = now - books.heard_at
-                held = [run for reported in books.reported.values() for run in books.runs(*reported).items()]
+                limit = self._config.hard_timeout
+                held = [run for each in books.reported.values() for run in books.runs(*each, limit).items()]
                 # Where a child can speak, it says itself what still runs.
-                is_silent = silence > 2 * self._config.heartbeat
+                is_silent = silence > 2 * self._config.heartbeat and now >= self._listens_until
                 passed = [(uuid, run) for uuid, run in held if run.passed or (is_silent and run.until <= now)]
                 if passed and not books.guilty:
                     books.guilty = frozenset([uuid for uuid, _ in passed])

@@ -189,3 +189,38 @@ def test_what_another_holds_by_then_is_left_alone(scene):
 
     assert crashes(again) == {"a": 1}
     assert scene.broker.locate(["a"])[0].standing is Standing.LEASED
+
+
+@pytest.mark.parametrize("spoken", ["in its report", "at its end"])
+def test_a_child_that_is_silent_while_only_ends_wait_to_be_recorded_is_killed_some_time(scene, spoken):
+    """Something else than a task holds its interpreter: its process is stopped, or a library waits for ever."""
+    lease = scene.hold("a", a=5)
+    if spoken == "in its report":
+        scene.alive(lease, a=None)
+    else:
+        scene.keeper.heard(scene.child, Ended(["a"]))
+    scene.pass_time(scene.wiring.config.hard_timeout - 1)
+    assert not scene.child.killed
+    scene.pass_time(BEAT)
+    assert scene.child.killed
+
+
+def test_a_keeper_that_was_stopped_itself_listens_before_it_judges(scene):
+    """What the child has said meanwhile was not read."""
+    lease = scene.hold("a", a=2 * LEASE)
+    scene.keeper.step()
+    scene.wiring.clock.advance(3 * LEASE)
+    scene.keeper.step()
+    assert not scene.child.killed
+    scene.alive(lease, a=HARD)
+    scene.pass_time(BEAT)
+    assert not scene.child.killed
+
+
+def test_a_keeper_that_was_stopped_itself_judges_who_goes_on_saying_nothing(scene):
+    scene.hold("a", a=2 * LEASE)
+    scene.keeper.step()
+    scene.wiring.clock.advance(3 * LEASE)
+    scene.pass_time(2 * BEAT)
+
+    assert scene.child.killed
