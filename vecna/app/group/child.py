@@ -17,6 +17,8 @@ from vecna.app.worker.worker import Worker
 
 #: Bytes of reports that wait to be sent; beyond them the supervisor is deaf, and told all anew when it hears again.
 _MOST_UNSENT: Final = 1024 * 1024
+#: Seconds until more of a report is sent than the line had room for: the supervisor reads as often.
+_BETWEEN_PARTS: Final = 0.05
 #: Leases that were reported are looked at again, so many with each report.
 _LOOKS: Final = 20
 
@@ -163,6 +165,17 @@ class Line:
                         self._send(b"")
                         self._behind = bool(self._unsent)
                     self._send(reports.alive(self._holds(self._items())))
+            self._send_the_rest()
+
+    def _send_the_rest(self) -> None:
+        """Send what there was no room for. With thousands held that is much, and half a report says nothing."""
+        while self._unsent and not self._closing:
+            if self._clock.wait(self._due, _BETWEEN_PARTS):
+                return
+            with self._lock:
+                self._send(b"")
+            if self._behind and not self._unsent:
+                self._due.set()  # it hears again, and has missed something
 
     def _holds(self, items: Iterable[Item]) -> Iterable[tuple[str, str, list[reports.Row]]]:
         now = self._clock.monotonic()

@@ -119,6 +119,17 @@ def test_a_supervisor_that_does_not_listen_holds_up_nobody_and_is_told_all_when_
     assert len(end.next(Alive).holds[0].runs()) == 10
 
 
+def test_a_report_larger_than_the_line_is_not_spread_over_heartbeats():
+    """A child that holds thousands of sleeping coroutines would seem silent for minutes, and be killed for that."""
+    wiring = TestWiring.real(lease=2 * PATIENCE, heartbeat=PATIENCE, hard_timeout=100)
+    ours, theirs = socket.socketpair()
+    with ours, Line(theirs, wiring) as line:
+        _, items = items_of(wiring, Signature("f", uuid="a"))
+        line.watch(lambda: items * 50_000)
+
+        assert len(lefts(End(ours))) == 50_000
+
+
 def test_signals_do_nothing_to_a_child_nor_to_what_its_tasks_start():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     came = threading.Event()
