@@ -200,7 +200,9 @@ class Signature(_Fields, Generic[R]):
         made.uuid = own
         made.code = code or own
         made.headers = EMPTY
-        made.set_options = MappingProxyType(options) if options else EMPTY
+        made.set_options = (
+            EMPTY if not options else options if type(options) is MappingProxyType else MappingProxyType(options)
+        )
         made.on_success = made.on_error = ()
         made.group_uuid = group_uuid
         made.group_task_count = group_task_count
