@@ -17,7 +17,7 @@ from vecna import log
 from vecna.app.delivery_admit import Admission, read
 from vecna.app.delivery_finish import Finisher
 from vecna.app.delivery_run import RunHooks, Runner
-from vecna.app.delivery_values import CANCELED, LOST, Batch, Hold, Item, Returned, Wiring
+from vecna.app.delivery_values import CANCELED, LOST, Batch, Hold, Item, QueuesAway, Returned, Wiring
 from vecna.app.launchers import RESERVED
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.ids import new_id
@@ -143,31 +143,31 @@ class Deliveries:
         """
         with self._lock:
             holds = [hold for hold in self._holds.values() if not hold.lost]
-        return self._extend(holds, all_or_none=False)
+        told, missed = self._extend(holds)
+        if missed and len(missed) == len({hold.queue for hold in holds}):
+            raise next(iter(missed.values()))
+        return told
 
-    def _extend(self, holds: Iterable[Hold], *, all_or_none: bool = True) -> list[Item]:
+    def _extend(self, holds: Iterable[Hold]) -> tuple[list[Item], dict[str, BrokerUnavailable]]:
+        """The items that were told to stop by it, and the queues that could not be reached."""
         by_queue: dict[str, list[Hold]] = {}
         for hold in holds:
             by_queue.setdefault(hold.queue, []).append(hold)
         told: list[Item] = []
         lease = self._wiring.config.lease
-        missed: list[BrokerUnavailable] = []
+        missed: dict[str, BrokerUnavailable] = {}
         for queue, group in by_queue.items():
             started = self._clock.monotonic()
             tokens = [hold.token for hold in group]
             try:
                 extensions = self._wiring.broker.extend(queue, tokens, dt.timedelta(seconds=lease))
             except BrokerUnavailable as exc:
-                if all_or_none:
-                    raise
-                missed.append(exc)
+                missed[queue] = exc
                 continue
             for hold, extension in zip(group, extensions, strict=True):
                 told += _extended(hold, extension, started + lease * (1 - _MARGIN))
-        if missed and len(missed) == len(by_queue):
-            raise missed[0]
         self._say_lost([item for item in told if item.stopping == LOST])
-        return told
+        return told, missed
 
     def notes(self, items: Iterable[Item]) -> list[TaskState]:
         """What is to be written of items that are not at their end: RECEIVED, STARTED, progress."""
@@ -210,15 +210,22 @@ class Deliveries:
 
         Raises:
             BrokerUnavailable: call again with the same items (not the notes); nothing is done twice.
+            QueuesAway: only the items of these queues are not over; the notes are written.
         """
         items = [item for item in items if not item.over]
         try:
             now = self._clock.monotonic()
-            self._extend({item.hold: None for item in items if item.hold.trusted_until <= now and not item.hold.lost})
+            doubtful = {item.hold: None for item in items if item.hold.trusted_until <= now and not item.hold.lost}
+            away = self._extend(doubtful)[1] if doubtful else {}
             for item in items:
                 if item.hold.lost:
                     item.answer, item.over = Answer.LOST, True
-            self._finisher.finish(items, notes)
+            try:
+                self._finisher.finish([item for item in items if item.delivery.queue not in away], notes)
+            except QueuesAway as exc:
+                away.update(exc.queues)
+            if away:
+                raise QueuesAway(away)
         finally:
             self._drop([item for item in items if item.over])
 

@@ -15,7 +15,7 @@ import attrs
 from vecna import log
 from vecna.app.conclusion import Ended, conclude
 from vecna.app.delivery_failure import error_text
-from vecna.app.delivery_values import Item, Launched, Parked, Wiring, with_options
+from vecna.app.delivery_values import Item, Launched, Parked, QueuesAway, Wiring, with_options
 from vecna.app.launchers import RESERVED, WHICH
 from vecna.app.launching import Launching
 from vecna.app.releasing import is_over, release_plan
@@ -23,7 +23,7 @@ from vecna.app.signing import message_of, signed_plans
 from vecna.app.stopping import marked, slowed
 from vecna.domain.codec import MAX_MESSAGE
 from vecna.domain.decide import NO_RESULT, Attempts, Decision, End, Repeat, decide
-from vecna.domain.errors import InvalidArgument, InvalidSignature
+from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature
 from vecna.domain.making import maker
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
@@ -97,15 +97,18 @@ class Finisher:
         Raises:
             BrokerUnavailable: broker or backend cannot be reached. Call again with the same items; nothing is done
                 twice.
+            QueuesAway: the same, of the items of some queues only.
         """
         items = [item for item in items if not item.over]
         for item in items:
             if item.decision is None and item.recorded is None:
                 item.decision = self._decide(item)
         self._record(items, notes)
-        self._settle(items)
-        self._relay()
+        away = self._settle(items)
+        away.update(self._relay())
         self._release()
+        if away:
+            raise QueuesAway(away)
 
     def _decide(self, item: Item) -> Decision | Launched | Parked:
         assert item.outcome is not None
@@ -152,9 +155,10 @@ class Finisher:
 
     # -- settle ------------------------------------------------------------------------------------------------------
 
-    def _settle(self, items: Sequence[Item]) -> None:
-        """Settle; once more, without follow-ups, what turns out to have been cancelled."""
+    def _settle(self, items: Sequence[Item]) -> dict[str, BrokerUnavailable]:
+        """Settle; once more, without follow-ups, what turns out to be cancelled. Gives queues that are out of reach."""
         remaining = list(items)
+        away: dict[str, BrokerUnavailable] = {}
         while remaining:
             self._record(remaining)  # what a cancel has ended only now
             caused = self._conclude(remaining)
@@ -170,7 +174,11 @@ class Finisher:
             remaining = []
             for queue, (group_items, settlements) in by_queue.items():
                 told = [_slowed(settlement, stopping) for settlement in settlements] if stopping else settlements
-                answers = self._wiring.broker.settle(queue, told)
+                try:
+                    answers = self._wiring.broker.settle(queue, told)
+                except BrokerUnavailable as exc:  # no other queue waits for it
+                    away[queue] = exc
+                    continue
                 for item, settlement, answer in zip(group_items, told, answers, strict=True):
                     if answer is Answer.FLAGGED:
                         item.canceled = item.childless = True
@@ -182,6 +190,7 @@ class Finisher:
                     item.over = True
                     if answer is not Answer.LOST:
                         self._settled(item, settlement, caused.get(item.delivery.uuid, _NOTHING))
+        return away
 
     def _settled(self, item: Item, settlement: Settlement, caused: _Caused) -> None:
         """Note what is to be relayed and released."""
@@ -276,12 +285,19 @@ class Finisher:
 
     # -- relay and release -------------------------------------------------------------------------------------------
 
-    def _relay(self) -> None:
+    def _relay(self) -> dict[str, BrokerUnavailable]:
+        """Carry over what was left for other queues; those from which, or to which, it could not be carried."""
+        away: dict[str, BrokerUnavailable] = {}
         for queue in list(self._to_relay):
-            for _ in range(_RELAYS):
-                if not self._wiring.broker.relay(queue):
-                    break
+            try:
+                for _ in range(_RELAYS):
+                    if not self._wiring.broker.relay(queue):
+                        break
+            except BrokerUnavailable as exc:
+                away[queue] = exc
+                continue
             self._to_relay.discard(queue)
+        return away
 
     def _plan_release(self, signature: Signature[Any]) -> None:
         keep = self._wiring.config.results_expire_in if signature.set_options.get("keep_result", True) else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import attrs
@@ -12,6 +13,7 @@ from vecna.app.config import Config
 from vecna.app.context import TaskContext
 from vecna.app.task import AnyTask
 from vecna.domain.decide import Attempts, Decision, Outcome
+from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.message import Message
 from vecna.domain.signature import Signature
 from vecna.domain.state import State, TaskState
@@ -61,6 +63,18 @@ CANCELED: Final = "it was canceled"
 TIMEOUT: Final = "it ran over its timeout"
 LOST: Final = "its lease was lost: it belongs to another worker now"
 CLOSING: Final = "its worker stops"
+
+
+class QueuesAway(BrokerUnavailable):
+    """Some queues cannot be reached: a node is down, or keys are damaged. What belongs to others was done.
+
+    Attributes:
+        queues: each with what its call has failed with.
+    """
+
+    def __init__(self, queues: Mapping[str, BrokerUnavailable]) -> None:
+        super().__init__("; ".join([f"queue {name}: {exc}" for name, exc in queues.items()]))
+        self.queues = dict(queues)
 
 
 @attrs.frozen

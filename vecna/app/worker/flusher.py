@@ -11,7 +11,7 @@ import msgspec
 
 from vecna import log
 from vecna.app.delivery import Deliveries
-from vecna.app.delivery_values import Item
+from vecna.app.delivery_values import Item, QueuesAway
 from vecna.app.worker.outage import Outage
 from vecna.domain.decide import NO_RESULT, Failed, Succeeded
 from vecna.domain.errors import BrokerUnavailable
@@ -30,6 +30,8 @@ MOST_FAULTS: Final = 3
 RECORDING: Final = "recording"
 #: Bytes of a record without results.
 _SMALL: Final = 256
+#: How an outage calls it when some queues cannot be settled, and others can.
+_SETTLING: Final = "settling"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -64,6 +66,11 @@ class Flusher:
         self._noted_at = clock.monotonic() - BETWEEN_NOTES
         self._batch: dict[Item, None] = {}  # under way, or to be tried again
         self._faults: dict[Item, int] = {}
+        self._aside: list[Item] = []  # of queues that cannot be settled, until they are tried again
+        self._again_at: float | None = None  # when that is; None if all can be settled
+        self._again_mark = 0  # sooner, if someone reaches the broker again
+        #: Queues of which ends could not be settled when it was tried last: nothing more is to be taken from them.
+        self.away: frozenset[str] = frozenset()
         self._wake = threading.Event()
         self._asleep = False
         self._stopping = False
@@ -114,10 +121,11 @@ class Flusher:
         """What its thread runs."""
         while True:
             self._wake.clear()  # what sets it from here on ends the next wait
+            self._take_back()
             self._gather()
             noted = self._due_notes()
-            if not self._batch and not noted and not self._deliveries.owes:
-                if self._stopping:
+            if not self._batch and not noted and (self._again_at is not None or not self._deliveries.owes):
+                if self._stopping and self._again_at is None:
                     return
                 self._sleep()
                 continue
@@ -130,11 +138,33 @@ class Flusher:
 
     def _sleep(self) -> None:
         self._asleep = True
-        timeout = self._noted_at + BETWEEN_NOTES - self._clock.monotonic() if self._dirty else None
+        moments = [self._noted_at + BETWEEN_NOTES] if self._dirty else []
+        if self._again_at is not None:
+            moments.append(self._again_at)
+        timeout = min(moments) - self._clock.monotonic() if moments else None
         # What was added before the flag was up has set no event.
-        if not self._ended and not self._stopping:
+        if not self._ended and (self._again_at is not None or not self._stopping):
             self._clock.wait(self._wake, timeout)
         self._asleep = False
+
+    def _take_back(self) -> None:
+        """Have what was set aside tried again when it is time, when the broker is back, or for the last time."""
+        if self._again_at is None:
+            return
+        is_time = self._clock.monotonic() >= self._again_at or self._outage.recoveries != self._again_mark
+        if is_time or self._giving_up:
+            self._again_at = None
+            aside, self._aside = self._aside, []
+            self._batch = dict.fromkeys([*[item for item in aside if not item.over], *self._batch])
+
+    def _set_aside(self, exc: QueuesAway) -> float:
+        """Keep what cannot be settled now from holding up the rest; seconds until it is tried again."""
+        pause = self._outage.failed(_SETTLING, exc)
+        self._again_at, self._again_mark = self._clock.monotonic() + pause, self._outage.recoveries
+        self._aside += [item for item in self._batch if not item.over]
+        self._batch = {item: None for item in self._batch if item.over}
+        self.away = frozenset([item.delivery.queue for item in self._aside])
+        return pause
 
     def _gather(self) -> None:
         size = sum(map(_size, self._batch)) if self._batch else 0
@@ -168,6 +198,13 @@ class Flusher:
             self._ending(self._batch)
         try:
             self._finish(list(self._batch), noted)
+            if self._again_at is None:
+                self.away = frozenset()
+                self._outage.ok(_SETTLING)
+        except QueuesAway as exc:
+            pause = self._set_aside(exc)
+            if self._giving_up:
+                return pause
         except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
             self._dirty.update(dict.fromkeys(noted))
             return self._outage.failed(RECORDING, exc)

@@ -173,6 +173,8 @@ class Intake:
         elif self._open and not self._outage.is_failing(RECORDING):  # else whoever records wakes this
             self._capacity.measure()
             for queue in self._queues:
+                if queue.name in self._flusher.away:
+                    continue  # whoever settles it wakes this
                 if self._capacity.room(queue.name) > 0:
                     moment = queue.look if queue.due is None else min(queue.look, queue.due)
                     moment = max(now if queue.ready else moment, queue.again)
@@ -254,7 +256,12 @@ class Intake:
             if rung or (queue.due is not None and queue.due <= now) or queue.look <= now:
                 queue.ready = True
         turn = [*self._queues[self._first :], *self._queues[: self._first]]
-        return [queue for queue in turn if queue.ready and queue.again <= now and not self._is_away(queue, now)]
+        away = self._flusher.away
+        return [
+            queue
+            for queue in turn
+            if queue.ready and queue.again <= now and queue.name not in away and not self._is_away(queue, now)
+        ]
 
     def _pass_on(self, ready: Sequence[_Queue]) -> bool:
         """A wake-up came that there is no room for: let the broker wake another worker."""

@@ -12,7 +12,7 @@ from vecna.adapters.clock import ManualClock
 from vecna.app.delivery_values import Item
 from vecna.app.worker.capacity import MOST_UNRECORDED, Capacity
 from vecna.app.worker.doorbell import Doorbell
-from vecna.app.worker.flusher import MOST_BYTES, MOST_ITEMS, Flusher
+from vecna.app.worker.flusher import MOST_BYTES, MOST_ITEMS, RECORDING, Flusher
 from vecna.app.worker.outage import LONGEST_PAUSE, Outage
 from vecna.app.worker.pace import Pace
 from vecna.app.worker.slots import Slots
@@ -337,8 +337,13 @@ class Flushing:
         self.deliveries = wiring.deliveries()
         self.outage = Outage("w1", wiring.clock, Random(1), lost.append)
         self.over: list[Item] = []
-        self.flusher = Flusher(self.deliveries, self.outage, wiring.clock, self.over.extend)
+        self.flusher = Flusher(self.deliveries, self.outage, wiring.clock, self._flushed)
         self._thread = threading.Thread(target=self.flusher.loop, daemon=True)
+
+    def _flushed(self, over: list[Item]) -> None:
+        self.over.extend(over)
+        with self.wiring.called:
+            self.wiring.called.notify_all()
 
     def items(self, count: int) -> list[Item]:
         self.wiring.send(*[Signature("seven") for _ in range(count)])
@@ -421,6 +426,57 @@ def test_what_could_not_be_flushed_is_kept_and_tried_again(flushing):
 
     assert flushing.over == items
     assert lost != []
+
+
+def test_a_queue_that_cannot_be_settled_holds_up_no_other_and_is_tried_again(flushing, monkeypatch):
+    wiring, flusher = flushing.wiring, flushing.flusher
+    (good,) = flushing.items(1)
+    wiring.send(Signature("seven", queue="bad"))
+    (bad,), _ = flushing.deliveries.admit(flushing.deliveries.lease("bad", 1))
+    settle, damaged = wiring.broker.settle, ["bad"]
+
+    def refused(queue, *args):
+        if queue in damaged:
+            raise BrokerUnavailable("something else is under its key")
+        return settle(queue, *args)
+
+    monkeypatch.setattr(wiring.broker, "settle", refused)
+    for item in (bad, good):
+        flushing.deliveries.run(item)
+    flusher.extend([bad, good])
+    flushing.run()
+    wiring.until(lambda: good.over and flusher.away)
+
+    assert (flusher.away, flushing.outage.is_failing(RECORDING)) == ({"bad"}, False)
+    (later,) = flushing.items(1)
+    flushing.deliveries.run(later)
+    flusher.add(later)
+    wiring.until(lambda: later.over)
+    assert not bad.over
+
+    damaged.clear()
+    wiring.clock.advance(10)
+    flushing.stop()
+    assert (bad.over, flusher.away, flushing.deliveries.held) == (True, frozenset(), 0)
+
+
+def test_a_flusher_that_gives_up_tries_what_was_set_aside_once_more(flushing, monkeypatch):
+    (item,) = flushing.items(1)
+    tries = []
+
+    def refused(*_):
+        tries.append(1)
+        raise BrokerUnavailable("down")
+
+    monkeypatch.setattr(flushing.wiring.broker, "settle", refused)
+    flushing.deliveries.run(item)
+    flushing.flusher.add(item)
+    flushing.run()
+    flushing.wiring.until(lambda: flushing.flusher.away)
+    flushing.flusher.stop(give_up=True)
+    flushing.stop()
+
+    assert (len(tries), item.over) == (2, False)
 
 
 def test_a_flusher_that_gives_up_ends_without_the_broker(flushing):
