@@ -17,6 +17,8 @@ GROUPS = Target(
             ("who can speak is not asked", "(is_silent and run.until <= now)", "run.until <= now"),
             ("what could not be handed over is forgotten", "self._estates.append(estate)", "pass"),
             ("what has ended still has a limit", "books.ended.update(report.uuids)", "pass"),
+            ("what a silent child asked for runs out", "missed = self._find()", "missed: list[BrokerUnavailable] = []"),
+            ("what a dead child asked for runs out", "if estate.asked is not None:", "if False:"),
             ("what is over is kept", "books.reported.pop(over, None)", "pass"),
         ),
         *of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -49,10 +49,17 @@ class Deliveries:
         worker: name of the worker.
         hooks: who is told of runs.
         incarnation: makes the name unique to this process; a new random id when left out.
+        asking: called before each lease call that takes messages, with queue, worker and number; must not wait.
     """
 
     def __init__(
-        self, wiring: Wiring, worker: str, hooks: RunHooks | None = None, *, incarnation: str | None = None
+        self,
+        wiring: Wiring,
+        worker: str,
+        hooks: RunHooks | None = None,
+        *,
+        incarnation: str | None = None,
+        asking: Callable[[str, str, int], None] | None = None,
     ) -> None:
         self._wiring = wiring
         self._clock = wiring.clock
@@ -60,6 +67,7 @@ class Deliveries:
         self._admission = Admission(wiring)
         self._runner = Runner(wiring, worker, hooks or RunHooks())
         self._finisher = Finisher(wiring, worker)
+        self._asking = asking
         self._worker = worker
         self._calls: dict[str, _Call] = {}
         self._lock = threading.Lock()  # taken once per batch
@@ -98,6 +106,8 @@ class Deliveries:
         call = self._calls.get(queue)
         if call is None or call.answered or not call.count:
             call = self._calls[queue] = _Call(1 if call is None else call.number + 1, count, verdicts_only, now)
+        if self._asking is not None and call.count:
+            self._asking(queue, self._identity, call.number)
         lease = self._wiring.broker.lease(
             queue,
             call.count,

@@ -61,9 +61,9 @@ class Queueing(ABC):
         that kills the only worker looks like an outage each time. A lease is spared once, unless its holder extends
         it: else a queue that is looked at seldom would never get back what a dead worker held.
 
-        Repeated with the same `worker` and `call` it gives the same messages again, as far as they are still held
-        under that lease. A `call` smaller than the worker's newest gives nothing: a late duplicate must not take
-        messages that nobody waits for.
+        Repeated with the same `worker` and `call`, and any `count`, it gives the same messages again, as far as they
+        are still held under that lease. A `call` smaller than the worker's newest gives nothing: a late duplicate must
+        not take messages that nobody waits for.
 
         Args:
             queue: where from.

@@ -126,6 +126,11 @@ class Line:
         self._items = items
         self._due.set()
 
+    def asking(self, queue: str, worker: str, call: int) -> None:
+        """Report a lease call that is about to be made."""
+        with self._lock:
+            self._send(reports.asks(queue, worker, call))
+
     def starting(self, items: Sequence[Item]) -> None:
         """Report what may begin to run; all of it under one lease."""
         if not items:

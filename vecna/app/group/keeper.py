@@ -11,14 +11,15 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import attrs
+import msgspec
 
 from vecna import log
 from vecna.app.delivery_values import Wiring
-from vecna.app.group.reports import Alive, Ended, Held, Report
+from vecna.app.group.books import Books, Estate, Run
+from vecna.app.group.reports import Alive, Asks, Ended, Held, Report
 from vecna.app.worker.outage import Outage
 from vecna.domain.errors import BrokerUnavailable
-from vecna.ports.values import SettleAs, Settlement
+from vecna.ports.values import Lease, SettleAs, Settlement
 
 _BEATING: Final = "heartbeat"
 _HANDING_OVER: Final = "handing over what a dead process held"
@@ -35,66 +36,6 @@ class Kept(Protocol):
         """End it at once."""
 
 
-@attrs.define
-class _Run:
-    """A task that a child holds.
-
-    Attributes:
-        name: of the task.
-        until: its hard limit, by the monotonic clock.
-        passed: its child has said itself that it is over that.
-    """
-
-    name: str
-    until: float
-    passed: bool = False
-
-
-@attrs.define
-class _Books:
-    """What is known of one child: by queue and token what it has reported, and when it last said all that it holds."""
-
-    heard_at: float
-    reported: dict[tuple[str, str], tuple[Held, float]] = attrs.field(factory=dict)
-    ended: set[str] = attrs.field(factory=set)
-    silent: bool = False
-    guilty: frozenset[str] = frozenset()
-
-    def runs(self, held: Held, at: float, to_record: float) -> dict[str, _Run]:
-        """What is held under a lease. Only now is the report looked into: most leases are over long before.
-
-        Args:
-            held: as it was reported.
-            at: when.
-            to_record: seconds until the hard limit of what only waits to be recorded: it is not held for ever either.
-        """
-        return {
-            run.uuid: _Run(
-                run.name,
-                at + (to_record if run.left is None or run.uuid in self.ended else run.left),
-                passed=run.left is not None and run.left <= 0,
-            )
-            for run in held.runs()
-        }
-
-
-@attrs.frozen
-class _Estate:
-    """What a dead child held of one queue.
-
-    Attributes:
-        queue: the queue.
-        returned: these go back uncounted, first.
-        tokens: what is left under these goes back as after a crash.
-        until: when the leases have run out by themselves, by the monotonic clock.
-    """
-
-    queue: str
-    until: float
-    returned: list[Settlement] = attrs.field(factory=list)
-    tokens: list[str] = attrs.field(factory=list)
-
-
 class Keeper:
     """Extends leases, watches hard limits, and hands over what dead children held. One thread; the rest from any.
 
@@ -109,8 +50,8 @@ class Keeper:
         self._config = wiring.config
         self._outage = Outage(group, wiring.clock, wiring.random, lambda _: None)
         self._lock = threading.Lock()
-        self._books: dict[Kept, _Books] = {}
-        self._estates: list[_Estate] = []
+        self._books: dict[Kept, Books] = {}
+        self._estates: list[Estate] = []
         self._beat_at = self._next = wiring.clock.monotonic() + wiring.config.heartbeat
         self._listens_until = 0.0
         self._wake = threading.Event()
@@ -125,9 +66,12 @@ class Keeper:
         with self._lock:
             books = self._books.get(child)
             if books is None:
-                books = self._books[child] = _Books(now)
+                books = self._books[child] = Books(now)
             match report:
+                case Asks():
+                    books.asked[report.queue] = (report.worker, report.call)
                 case Held():
+                    books.asked.pop(report.queue, None)
                     for over in report.over:
                         books.reported.pop(over, None)
                     books.reported[report.queue, report.token] = (report, now)
@@ -153,15 +97,17 @@ class Keeper:
             books = self._books.pop(child, None)
             if books is None:
                 return
-            estates: dict[str, _Estate] = {}
+            estates: dict[str, Estate] = {}
             for (queue, token), reported in books.reported.items():
-                estate = estates.setdefault(queue, _Estate(queue, now + self._config.lease))
+                estate = estates.setdefault(queue, Estate(queue, now + self._config.lease))
                 estate.tokens.append(token)
                 if not blamed or books.guilty:
                     blameless = [
                         uuid for uuid in books.runs(*reported, self._config.hard_timeout) if uuid not in books.guilty
                     ]
                     estate.returned.extend([Settlement(uuid, token, SettleAs.RETURN) for uuid in blameless])
+            for queue, asked in books.asked.items():
+                estates.setdefault(queue, Estate(queue, now + self._config.lease)).asked = asked
             self._estates.extend(estates.values())
         self._wake.set()
 
@@ -209,12 +155,12 @@ class Keeper:
 
     def _beat(self) -> None:
         """Extend all leases. A queue out of reach keeps no other's from it."""
-        by_queue: dict[str, list[tuple[_Books, str]]] = {}
+        missed = self._find()
+        by_queue: dict[str, list[tuple[Books, str]]] = {}
         with self._lock:
             for books in self._books.values():
                 for queue, token in books.reported:
                     by_queue.setdefault(queue, []).append((books, token))
-        missed: list[BrokerUnavailable] = []
         for queue, held in by_queue.items():
             duration = dt.timedelta(seconds=self._config.lease)
             try:
@@ -228,6 +174,41 @@ class Keeper:
                         books.reported.pop((queue, token), None)
         if missed:
             raise missed[0]
+
+    def _find(self) -> list[BrokerUnavailable]:
+        """Learn what silent children have got since they said that they ask; the errors of those that cannot be asked.
+
+        A lease call is answered once: repeated, it gives what the child has got, or else nothing to either.
+        """
+        silent_since = self._clock.monotonic() - self._config.heartbeat
+        missed: list[BrokerUnavailable] = []
+        with self._lock:
+            silent = [books for books in self._books.values() if books.heard_at <= silent_since]
+            asked = [(books, queue, call) for books in silent for queue, call in books.asked.items()]
+        for books, queue, call in asked:
+            try:
+                lease = self._repeat(queue, *call)
+            except BrokerUnavailable as exc:
+                missed.append(exc)
+                continue
+            with self._lock:
+                if books.asked.get(queue) == call:
+                    del books.asked[queue]
+                    if lease.token:
+                        rows = [(delivery.uuid, "something", None) for delivery in lease.deliveries]
+                        held = Held(queue, lease.token, msgspec.Raw(msgspec.json.encode(rows)))
+                        books.reported[queue, lease.token] = (held, self._clock.monotonic())
+        return missed
+
+    def _repeat(self, queue: str, worker: str, call: int) -> Lease:
+        return self._wiring.broker.lease(
+            queue,
+            0,
+            worker=worker,
+            call=call,
+            duration=dt.timedelta(seconds=self._config.lease),
+            max_deliveries=self._config.max_deliveries,
+        )
 
     def _hand_over(self) -> None:
         """Give back what dead children held; what cannot be is tried again as long as it is theirs."""
@@ -245,11 +226,15 @@ class Keeper:
         if missed is not None:
             raise missed
 
-    def _give_back(self, estate: _Estate) -> None:
-        broker = self._wiring.broker
-        if estate.returned:
-            broker.settle(estate.queue, estate.returned)
-        broker.forfeit(estate.queue, estate.tokens, max_deliveries=self._config.max_deliveries)
+    def _give_back(self, estate: Estate) -> None:
+        broker, returned = self._wiring.broker, list(estate.returned)
+        if estate.asked is not None:
+            lease = self._repeat(estate.queue, *estate.asked)
+            returned += [Settlement(delivery.uuid, lease.token, SettleAs.RETURN) for delivery in lease.deliveries]
+        if returned:
+            broker.settle(estate.queue, returned)
+        if estate.tokens:
+            broker.forfeit(estate.queue, estate.tokens, max_deliveries=self._config.max_deliveries)
 
     # -- hard limits -------------------------------------------------------------------------------------------------
 
@@ -282,6 +267,6 @@ class Keeper:
                     )
 
 
-def _some(runs: list[tuple[str, _Run]]) -> str:
+def _some(runs: list[tuple[str, Run]]) -> str:
     some = ", ".join([f"{run.name} {uuid}" for uuid, run in runs[:5]])
     return f"{some} and {len(runs) - 5} more" if len(runs) > 5 else some

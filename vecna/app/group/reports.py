@@ -46,6 +46,20 @@ class Held(msgspec.Struct, array_like=True, tag="held"):
         return _runs.decode(self.encoded)
 
 
+class Asks(msgspec.Struct, array_like=True, tag="asks"):
+    """The child is about to make a lease call. What it gets is reported, as `Held`, before any of it may begin to run.
+
+    Attributes:
+        queue: the queue.
+        worker: as which it asks.
+        call: the number of the call.
+    """
+
+    queue: str
+    worker: str
+    call: int
+
+
 class Ended(msgspec.Struct, array_like=True, tag="ended"):
     """Tasks with a `timeout` of their own whose runs are over. The others are not worth a word: see `Alive`."""
 
@@ -58,7 +72,7 @@ class Alive(msgspec.Struct, array_like=True, tag="alive"):
     holds: list[Held]
 
 
-Report = Held | Ended | Alive
+Report = Asks | Held | Ended | Alive
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Report)
@@ -66,6 +80,11 @@ _runs: Final = msgspec.json.Decoder(list[Run])
 
 #: A `Run` before it travels.
 Row = tuple[str, str, float | None]
+
+
+def asks(queue: str, worker: str, call: int) -> bytes:
+    """An `Asks` as it travels."""
+    return _encoder.encode(("asks", queue, worker, call)) + b"\n"
 
 
 def held(queue: str, token: str, runs: list[Row], over: list[tuple[str, str]]) -> bytes:

@@ -70,7 +70,7 @@ class Engine:
         self._reporter = Reporter(name, handlers)
         self._outage = Outage(name, clock, wiring.random, self._reporter.broker_lost)
         hooks = RunHooks(started=self._started, progressed=self._progressed, before=self._before, after=self._after)
-        self._deliveries = Deliveries(wiring, name, hooks)
+        self._deliveries = Deliveries(wiring, name, hooks, asking=witness.asking if witness else None)
         if witness is not None:
             witness.watch(self._deliveries.items)
         self._loop = CoroutineLoop(self._run_coroutine, self._coroutines_ended, name)

@@ -27,6 +27,9 @@ class Witness(Protocol):
     def watch(self, items: Callable[[], Iterable[Item]]) -> None:
         """What to call, from any thread, for all that is held."""
 
+    def asking(self, queue: str, worker: str, call: int) -> None:
+        """A lease call is about to be made, as this worker and with this number."""
+
     def starting(self, items: Sequence[Item]) -> None:
         """These, of one lease, are about to be handed over to be run."""
 

@@ -234,6 +234,16 @@ class LeaseLaws(BrokerCase):
 
         assert queue.lease(2, call=1).deliveries == lease.deliveries[1:]
 
+    def test_a_repeated_call_may_ask_for_none(self, queue: DrivenQueue) -> None:
+        """So another learns what a silent caller got; and a call that has not arrived gets nothing any more."""
+        queue.send("a", "b")
+        lease = queue.lease(1, worker="w1", call=1)
+
+        assert queue.lease(0, worker="w1", call=1).deliveries == lease.deliveries
+        assert queue.lease(0, worker="w2", call=1).deliveries == ()
+        assert queue.lease(1, worker="w2", call=1).deliveries == ()
+        assert names(queue.take(worker="w3")) == ["b"]
+
     def test_a_repeated_call_that_got_nothing_gets_nothing(self, queue: DrivenQueue) -> None:
         """Its reply may have arrived: messages given to the repetition would be in nobody's hands."""
         assert queue.lease(call=1).deliveries == ()

@@ -1,5 +1,6 @@
 """The child's end of the line."""
 
+import datetime as dt
 import os
 import signal
 import socket
@@ -9,10 +10,11 @@ import pytest
 
 from tests.unit.app.worker.wiring import TestWiring
 from vecna.adapters.clock import SystemClock
+from vecna.app.delivery import Deliveries
 from vecna.app.group import child as module
 from vecna.app.group import reports
 from vecna.app.group.child import Line, leave_signals_to_the_supervisor
-from vecna.app.group.reports import ABORT, DRAIN, Alive, Ended, Held, Run
+from vecna.app.group.reports import ABORT, DRAIN, Alive, Asks, Ended, Held, Run
 from vecna.domain.signature import Signature
 
 PATIENCE = 20.0
@@ -105,6 +107,20 @@ def test_reports_say_what_is_held_and_how_long_it_may_run(ends, wiring):
     _, others = items_of(wiring, Signature("f", uuid="c"))
     line.starting(others)
     assert end.next(Held).over == [("vecna_tasks", held.token)]
+
+
+def test_a_lease_call_is_reported_before_it_is_made(ends, wiring):
+    line, end = ends
+    wiring.send(Signature("f", uuid="a"))
+    batch = Deliveries(wiring, "w", asking=line.asking).lease("vecna_tasks", 1)
+
+    asks = end.next(Asks)
+    assert (asks.queue, asks.call) == ("vecna_tasks", 1)
+    # What the supervisor makes of it.
+    again = wiring.broker.lease(
+        "vecna_tasks", 0, worker=asks.worker, call=asks.call, duration=dt.timedelta(1), max_deliveries=5
+    )
+    assert again.token == batch.items[0].hold.token
 
 
 def test_a_supervisor_that_does_not_listen_holds_up_nobody_and_is_told_all_when_it_does(ends, wiring, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.app.doubles import logged
 from tests.unit.app.worker.wiring import TestWiring
 from vecna.app.group.keeper import Keeper
-from vecna.app.group.reports import Alive, Ended, Held, Run
+from vecna.app.group.reports import Alive, Asks, Ended, Held, Run
 from vecna.domain.signature import Signature
 from vecna.ports.values import Standing
 
@@ -159,6 +159,40 @@ def test_what_is_said_to_be_over_with_another_report_is_not_kept(scene):
         found = scene.lease().deliveries
 
     assert [item.uuid for item in found] == ["a"]
+
+
+def test_what_a_silent_child_got_and_could_not_report_any_more_is_kept(scene):
+    scene.wiring.send(Signature("a", uuid="a"))
+    scene.alive()
+    scene.keeper.heard(scene.child, Asks(QUEUE, "child", 1))
+    taken = scene.lease("child")
+    assert len(taken.deliveries) == 1
+    for _ in range(2):
+        scene.pass_time(LEASE + 1)
+        assert scene.lease().deliveries == ()
+
+    assert scene.broker.extend(QUEUE, [taken.token], dt.timedelta(seconds=1))[0].alive
+
+
+def test_what_a_child_got_just_before_its_death_goes_back_uncounted(scene):
+    scene.hold("a")
+    scene.wiring.send(Signature("b", uuid="b"))
+    lease = scene.lease("child")
+    scene.keeper.heard(scene.child, Asks(QUEUE, "child", int(lease.token.rpartition(":")[2])))
+    scene.keeper.buried(scene.child, True)
+    scene.keeper.step()
+
+    assert crashes(scene.lease()) == {"a": 1, "b": 0}
+
+
+def test_what_a_dead_child_asked_for_and_had_not_got_it_does_not_get_any_more(scene):
+    scene.keeper.heard(scene.child, Asks(QUEUE, "child", 10**9))
+    scene.keeper.buried(scene.child, True)
+    scene.keeper.step()
+    scene.wiring.send(Signature("a", uuid="a"))
+
+    assert scene.lease("child").deliveries == ()  # its call was on the way
+    assert crashes(scene.lease()) == {"a": 0}
 
 
 def test_a_lease_that_was_lost_is_forgotten(scene):
