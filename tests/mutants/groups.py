@@ -12,7 +12,7 @@ GROUPS = Target(
             f"{_GROUP}/keeper.py",
             ("the leases of children are not kept", "if now >= self._beat_at or", "if"),
             ("a crash is not counted", "if not blamed or books.guilty:", "if True:"),
-            ("the innocent are counted with the guilty", "if uuid not in books.guilty]", "if False]"),
+            ("the innocent are counted with the guilty", "if uuid not in books.guilty\n", "if False\n"),
             ("a hard limit ends nothing", "                    child.kill()\n", ""),
             ("who can speak is not asked", "(is_silent and run.until <= now)", "run.until <= now"),
             ("what could not be handed over is forgotten", "self._estates.append(estate)", "pass"),
