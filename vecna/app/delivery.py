@@ -292,7 +292,8 @@ def _extended(hold: Hold, extension: Extension, trusted_until: float) -> list[It
     if not extension.alive:
         hold.lost = True
         # What is being settled hears from its settlement, which may be what has just ended this lease.
-        told = [item for item in hold.items.values() if item.decision is None and item.recorded is None]
+        held = list(hold.items.values())  # in one step: what is over is dropped meanwhile
+        told = [item for item in held if item.decision is None and item.recorded is None]
         for item in told:
             item.stop(LOST)
         return told

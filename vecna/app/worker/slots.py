@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections import deque
@@ -71,7 +72,10 @@ class Slots:
 
     def oldest(self) -> float | None:
         """Since when the first of what waits does so; None if nothing waits."""
-        found = [line[0].since for line in (self._functions, self._coroutines) if line]
+        found: list[float] = []
+        for line in (self._functions, self._coroutines):
+            with contextlib.suppress(IndexError):  # nothing waits, or what did is taken just now
+                found.append(line[0].since)
         return min(found, default=None)
 
     def long_running(self, now: float) -> int:
@@ -170,7 +174,7 @@ class Slots:
         """How many more threads the waiting functions are worth."""
         work, least = 0.0, 0
         known: dict[AnyTask | None, float | None] = {}
-        for item in self._functions:
+        for item in self._functions.copy():  # threads take from it meanwhile
             if item.task not in known:
                 known[item.task] = self._pace.expected(item.name)
             expected = known[item.task]

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import deque
 from functools import partial
 from random import Random
 
@@ -258,6 +259,33 @@ def test_a_batch_of_known_short_tasks_wakes_no_more_threads_than_it_is_worth(wir
     crew.slots.take_late(float("inf"))
     for uuid in list(crew.running):
         crew.running[uuid].set()
+    crew.slots.stop()
+
+
+def test_threads_may_take_what_is_being_looked_at(wiring, monkeypatch):
+    """They take it without a lock; whoever looks must not stumble, or the worker would stop taking work."""
+    crew = Crew(wiring, limit=1, most_threads=1)
+    crew.slots.put(crew.items("function", 1))
+    crew.until(running=1)
+    expected = crew.pace.expected
+
+    def taken_meanwhile(name):
+        crew.slots._functions.popleft()
+        return expected(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crew.pace, "expected", taken_meanwhile)
+        crew.slots.put(crew.items("function", 3))
+    assert len(crew.slots._functions) == 2
+
+    class TakenMeanwhile(deque):
+        def __bool__(self):
+            return True  # as it was when it was asked
+
+    monkeypatch.setattr(crew.slots, "_functions", TakenMeanwhile())
+    assert crew.slots.oldest() is None
+    for event in crew.running.values():
+        event.set()
     crew.slots.stop()
 
 
