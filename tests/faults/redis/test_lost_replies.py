@@ -9,6 +9,7 @@ from tests.faults.redis.conftest import LEASE, uuids_of
 from vecna.adapters.redis import scripts
 from vecna.domain.decide import Attempts
 from vecna.domain.message import Message
+from vecna.domain.presence import WorkerRecord
 from vecna.domain.state import State, TaskState
 from vecna.ports.values import Answer, Canceling, QueueCounts, SettleAs, Standing
 
@@ -109,6 +110,35 @@ def test_cancel(driven, losing):
     assert driven.broker.cancel("q", ["a", "b"]) == [Canceling.RUNNING, Canceling.CANCELED]
     assert driven.broker.counts("q") == QueueCounts(leased=1, ending=1)
     assert [place.standing for place in driven.broker.locate(["a", "b"])] == [Standing.LEASED, Standing.ENDING]
+
+
+def test_purge(driven, losing):
+    driven.send("a", "b")
+    driven.broker.purge("q", 0)
+    losing(scripts.PURGE)
+
+    driven.broker.purge("q")
+    assert driven.broker.counts("q") == QueueCounts(ending=2)
+
+
+def test_dropping_dead_letters(driven, losing):
+    driven.send("a", "b")
+    driven.settle(driven.lease(), SettleAs.DEAD)
+    driven.broker.drop_dead("q", ["b"])
+    losing(scripts.DROP_DEAD)
+
+    assert driven.broker.drop_dead("q", ["a"]) == [False]  # the first try has; "it is none" is true
+    assert driven.broker.counts("q") == QueueCounts()
+
+
+def test_presence(driven, losing):
+    noted = WorkerRecord("u", "w", ("q",), 1, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+    driven.broker.note_worker(WorkerRecord("other", "w", ("q",), 1, noted.started_at), dt.timedelta(0))
+
+    losing(scripts.NOTE_WORKER)
+    driven.broker.note_worker(noted, LEASE)
+    losing(scripts.WORKERS)
+    assert driven.broker.workers() == [noted]
 
 
 def test_looking(driven, losing):
