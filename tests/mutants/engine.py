@@ -52,14 +52,19 @@ ENGINE = Target(
             f"{_APP}/delivery_finish.py",
             (
                 "settled before it is recorded",
-                "        self._record(items, notes)\n        self._settle(items)\n",
-                "        self._settle(items)\n        self._record(items, notes)\n",
+                "        self._record(items, notes)\n        away = self._settle(items)\n",
+                "        away = self._settle(items)\n        self._record(items, notes)\n",
             ),
-            ("nothing is released", "        self._release()\n\n    def _decide", "\n    def _decide"),
+            ("nothing is released", "        self._release()\n        if away:", "        if away:"),
             (
                 "what follows in other queues is not carried over",
-                "        self._relay()\n        self._release()",
-                "        self._release()",
+                "        away.update(self._relay())\n",
+                "",
+            ),
+            (
+                "a queue that cannot be settled keeps others from being settled",
+                "                    away[queue] = exc\n                    continue\n",
+                "                    raise\n",
             ),
             ("a flagged settlement is dropped", "remaining.append(item)\n", "pass\n"),
             (
