@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from tests.canary import watch
+from tests.faults.redis.servers import eventually
 from tests.servers import RedisServer
 from vecna.adapters.clock import SystemClock
 from vecna.app.config import Config
@@ -269,6 +270,7 @@ def test_a_task_that_kills_its_worker_becomes_a_dead_letter_and_the_others_run(s
     with pytest.raises(TaskFailed, match="died or went silent 2 times"):
         bad.get(timeout=PATIENCE)
     assert good.get(timeout=PATIENCE) == 0
+    eventually(lambda: scene.server.broker.get_dead_tasks(QUEUE), "the end, which is recorded, is settled")
     (letter,) = scene.server.broker.get_dead_tasks(QUEUE)
     assert letter.uuid == bad.uuid
     assert bad.get_state().dead_reason == letter.reason

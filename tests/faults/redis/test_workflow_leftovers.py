@@ -9,8 +9,8 @@ from vecna import Chain, Chord, Config, Group, Server, TaskCanceled, TaskFailed
 from vecna.ports.values import QueueCounts
 
 PATIENCE = 60
-#: What queues and schedules keep about themselves.
-BOOKS = ("meta", "calls", "workers", "sent", "inbox", "removed")
+#: What queues and schedules keep about themselves, and what says that the worker is there.
+BOOKS = ("meta", "calls", "workers", "sent", "inbox", "removed", "until", "records")
 
 
 def boom(*_: int) -> int:

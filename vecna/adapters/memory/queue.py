@@ -272,11 +272,13 @@ class Queue:
         return Extension(token, True, tuple([uuid for uuid, held in lease.messages.items() if held.flagged]))
 
     def forfeit(self, tokens: Sequence[str], now: dt.datetime, max_deliveries: int) -> None:
-        """End leases whose holder is dead, and all that have run out."""
-        for lease in [self.leases[token] for token in tokens if token in self.leases]:
+        """End leases whose holder is dead, and with them all that have run out."""
+        live = [self.leases[token] for token in tokens if token in self.leases]
+        for lease in live:
             lease.spared = False
             self.deadlines.put(lease.token, min(self.deadlines[lease.token], now), lease.number)
-        self._end_leases(now, max_deliveries)
+        if live:
+            self._end_leases(now, max_deliveries)
 
     # -- settling ----------------------------------------------------------------------------------------------------
 
