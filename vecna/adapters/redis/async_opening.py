@@ -7,17 +7,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import attrs
-import hiredis
 from redis import asyncio as aioredis
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import DataError, ResponseError
+from redis.exceptions import ResponseError
 
 from vecna.adapters.redis.address import RedisAddress
 from vecna.adapters.redis.errors import REDIS_ERRORS
-from vecna.adapters.redis.opening import ClientSettings, connection_options
+from vecna.adapters.redis.opening import ClientSettings, Packer, connection_options
+
+_pack: Final = Packer().pack
 
 
 @attrs.frozen
@@ -40,17 +41,11 @@ class AsyncOpened:
 
 
 class _Packing:
-    """Writes commands as `vecna.adapters.redis.opening.Packer` does: there is no option for it here."""
+    """Writes commands as the connections of threads do: there is no option for it here."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """The bytes of one command."""
-        first = args[0].encode() if isinstance(args[0], str) else args[0]
-        if b" " in first:
-            args = (*first.split(), *args[1:])
-        try:
-            return [hiredis.pack_command(args)]
-        except TypeError as exc:
-            raise DataError(str(exc)) from None
+        return _pack(*args)
 
 
 class _Kept:
