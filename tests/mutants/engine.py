@@ -49,6 +49,14 @@ ENGINE = Target(
             ),
         ),
         *of(
+            f"{_APP}/worker/slots.py",
+            (
+                "what comes to a worker that stops is started",
+                "            if self._closed:\n",
+                "            if False:\n",
+            ),
+        ),
+        *of(
             f"{_APP}/delivery_finish.py",
             (
                 "settled before it is recorded",

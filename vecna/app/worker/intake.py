@@ -126,8 +126,12 @@ class Intake:
         self._wake.set()
 
     def close(self) -> None:
-        """Take no more, and hand back what has not started; `closed` is true when that is done."""
+        """Take no more, and hand back what has not started; `closed` is true when that is done.
+
+        When this returns, nothing more starts, but for what a thread has taken already.
+        """
         self._open = False
+        self._slots.close()
         self._wake.set()
 
     def stop(self) -> None:

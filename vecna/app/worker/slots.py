@@ -62,6 +62,8 @@ class Slots:
         self._threads = 0
         self._awaiting = 0  # coroutines that run
         self._stopped = False
+        self._closed = False
+        self._unstarted: list[Item] = []  # what waited when it was closed, or came later
         # Only the thread that leases looks at these two; runs append to the first.
         self._young: deque[Item] = deque()
         self._long: list[Item] = []
@@ -113,6 +115,9 @@ class Slots:
         for item in items:
             (coroutines if item.task is not None and item.task.is_async else functions).append(item)
         with self._condition:
+            if self._closed:
+                self._unstarted.extend(items)
+                return
             self._functions.extend(functions)
             self._coroutines.extend(coroutines)
             grown = self._wake(self._wanted()) if functions else 0
@@ -129,12 +134,24 @@ class Slots:
         self._start(starting)
 
     def take_late(self, before: float) -> list[Item]:
-        """Take out what has waited since before a moment."""
+        """Take out what has waited since before a moment, and all that `close` has kept from starting."""
+        with self._condition:
+            late, self._unstarted = self._unstarted, []
+            return late + self._take_out(before)
+
+    def close(self) -> None:
+        """From now on nothing starts: what waits or is still put in is kept for `take_late`. From any thread."""
+        with self._condition:
+            self._closed = True
+            self._unstarted += self._take_out(math.inf)
+
+    def _take_out(self, before: float) -> list[Item]:
+        """Empty the lines of what has waited since before a moment. Under the lock."""
         late: list[Item] = []
         for line in (self._functions, self._coroutines):
             while True:
                 try:
-                    item = line.popleft()  # whoever gets it, has it: no lock is needed
+                    item = line.popleft()  # threads take without the lock: whoever gets it, has it
                 except IndexError:
                     break
                 if item.since > before:

@@ -215,8 +215,8 @@ class Worker:
                 raise WorkerAborted(f"worker {self.name} was stopped by {why}; what had not finished was handed back")
             if orders.count and not draining:
                 draining = True
+                engine.drain()  # first, since who reads the next line may count on it
                 log.info(f"worker {self.name} stops on {orders.latest}: it finishes what runs", worker=self.name)
-                engine.drain()
                 limit = self._server.config.shutdown_timeout
                 if limit is not None:
                     engine.call_at(self._server.clock.monotonic() + limit, _Alarm(impatient, orders))

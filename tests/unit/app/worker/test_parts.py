@@ -337,6 +337,26 @@ def test_what_waits_for_too_long_is_taken_out_in_its_order(wiring):
     crew.slots.stop()
 
 
+def test_what_is_closed_starts_nothing_more(wiring):
+    """Also not what waits, or comes, in the moment until the intake hands it back."""
+    crew = Crew(wiring, limit=1)
+    items = [*crew.items("function", 2), *crew.items("coroutine", 1)]
+    crew.slots.put(items)
+    crew.until(running=1)
+    late = crew.items("function", 1)
+
+    crew.slots.close()
+    crew.slots.put(late)
+    crew.end(items[0])
+    crew.until(running=0)
+    crew.slots.poke()
+
+    assert crew.slots.coroutines_ended(0) == [] == crew.started
+    assert crew.slots.take_late(0.0) == [*items[1:], *late]
+    assert crew.slots.take_late(float("inf")) == []
+    crew.slots.stop()
+
+
 def test_a_run_counts_as_long_until_it_has_ended(wiring):
     crew = Crew(wiring, limit=4)
     items = crew.items("function", 3)

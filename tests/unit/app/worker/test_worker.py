@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from tests.unit.app.worker.wiring import TestWiring
+from vecna import log
 from vecna.app.context import TaskContext, current_task
 from vecna.app.worker import Worker
+from vecna.app.worker.signals import Signals
+from vecna.app.worker.slots import Slots
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument, WorkerAborted
 from vecna.domain.signature import Signature
 from vecna.domain.state import State
@@ -527,6 +530,28 @@ def test_quit_waits_for_what_runs_and_says_that_all_has_finished(wiring):
     assert gate.through == 1
     assert wiring.broker.counts(QUEUE).pending == 1
     assert not worker.is_running
+
+
+def test_once_it_says_that_it_stops_nothing_more_starts(wiring, monkeypatch):
+    """Whoever reads the line may let go of what runs: what waits behind it must not start in its place."""
+    calls: list[str] = []
+    close = Slots.close
+
+    def closing(slots):
+        calls.append("closed")
+        close(slots)
+
+    def saying(message, **_):
+        if "stops on" in message:
+            calls.append("said")
+
+    monkeypatch.setattr(Slots, "close", closing)
+    monkeypatch.setattr(log, "info", saying)
+    with Signals(handle=False) as orders:
+        orders.count, orders.latest = 1, "a test"
+        make(wiring).serve(orders)
+
+    assert calls[:2] == ["closed", "said"]
 
 
 @pytest.mark.parametrize("kind", ["function", "coroutine"])
