@@ -10,6 +10,9 @@ from typing import Final
 SOON: Final = 0.010
 #: Share of the newest run in a moving average. Small: a run that is interrupted by other threads looks long.
 _WEIGHT: Final = 0.05
+#: The same for what a run takes that nothing hinders: it falls fast and rises slowly.
+_DOWN: Final = 0.5
+_UP: Final = 0.005
 #: So many long runs tell whether they are alike.
 _ENOUGH: Final = 5
 #: The most messages for one slot; what lies below is beyond what can be measured.
@@ -29,6 +32,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._means: dict[str, tuple[float, int]] = {}
+        self._unhindered: dict[str, float] = {}
         self._deviations: dict[str, tuple[float, int]] = {}  # of those that run for longer than `SOON`
         self._mixes: dict[str, tuple[Counter[str], int]] = {}
         self._rate = 0.0  # ends a second, while there was something to do all the time
@@ -38,15 +42,20 @@ class Pace:
         """Take note of a run that took `elapsed` seconds. One that is lost between two threads is no matter."""
         mean, count = self._means.get(name, (0.0, 0))
         self._means[name] = (mean + (elapsed - mean) * max(_WEIGHT, 1 / (count + 1)), count + 1)
+        low = self._unhindered.get(name, elapsed)
+        self._unhindered[name] = low + (elapsed - low) * (_DOWN if elapsed < low else _UP)
         if elapsed >= SOON and count:
             deviation, seen = self._deviations.get(name, (0.0, 0))
             weight = max(_WEIGHT, 1 / (seen + 1))
             self._deviations[name] = (deviation + (abs(elapsed - mean) - deviation) * weight, seen + 1)
 
-    def expected(self, name: str) -> float | None:
-        """How many seconds a run of this task takes; None if none was seen yet."""
-        known = self._means.get(name)
-        return None if known is None else known[0]
+    def unhindered(self, name: str) -> float | None:
+        """How many seconds a run of this task takes when nothing is in its way; None if none was seen yet.
+
+        Tasks that let go of the interpreter for a moment, as every call of the system does, wait for it while others
+        have it. By their means they look long, and more threads would be woken for them, which makes them wait longer.
+        """
+        return self._unhindered.get(name)
 
     def steady(self, name: str) -> float | None:
         """How many seconds a long run of this task takes, if one takes about as long as another; else None."""

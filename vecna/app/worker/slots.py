@@ -193,7 +193,7 @@ class Slots:
         known: dict[AnyTask | None, float | None] = {}
         for item in self._functions.copy():  # threads take from it meanwhile
             if item.task not in known:
-                known[item.task] = self._pace.expected(item.name)
+                known[item.task] = self._pace.unhindered(item.name)
             expected = known[item.task]
             if expected is None:
                 least = 1  # the thread that takes it wakes the next

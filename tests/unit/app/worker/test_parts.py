@@ -35,7 +35,7 @@ def test_of_an_unknown_task_one_is_taken_for_each_slot():
     pace = Pace()
     pace.saw("q", ["new", "new"])
 
-    assert (pace.expected("new"), pace.weight("new"), pace.per_slot("q"), pace.per_slot("other")) == (None, 1, 1, 1)
+    assert (pace.unhindered("new"), pace.weight("new"), pace.per_slot("q"), pace.per_slot("other")) == (None, 1, 1, 1)
 
 
 def test_of_short_tasks_ten_milliseconds_worth_are_taken():
@@ -262,19 +262,52 @@ def test_a_batch_of_known_short_tasks_wakes_no_more_threads_than_it_is_worth(wir
     crew.slots.stop()
 
 
+def test_tasks_that_only_look_long_since_others_hinder_them_get_no_more_threads(wiring):
+    """They wait for the interpreter, and more threads make them wait longer: the quick ones among them tell."""
+    crew = Crew(wiring, limit=10)
+    for number in range(200):
+        crew.pace.learn("function", 0.005 if number % 4 else 0.00002)
+    assert crew.pace.weight("function") > 0.3  # as much as one that takes its time
+
+    crew.slots.put(crew.items("function", 30))
+    crew.until(running=1)
+
+    assert crew.slots._threads == 1
+    crew.slots.take_late(float("inf"))
+    for uuid in list(crew.running):
+        crew.running[uuid].set()
+    crew.slots.stop()
+
+
+def test_tasks_that_take_their_time_each_get_a_thread(wiring):
+    crew = Crew(wiring, limit=10)
+    for _ in range(200):
+        crew.pace.learn("function", 0.00002)
+    for _ in range(600):
+        crew.pace.learn("function", 0.005)  # not any more
+
+    crew.slots.put(crew.items("function", 10))
+    crew.until(running=10)
+
+    crew.slots.take_late(float("inf"))
+    for uuid in list(crew.running):
+        crew.running[uuid].set()
+    crew.slots.stop()
+
+
 def test_threads_may_take_what_is_being_looked_at(wiring, monkeypatch):
     """They take it without a lock; whoever looks must not stumble, or the worker would stop taking work."""
     crew = Crew(wiring, limit=1, most_threads=1)
     crew.slots.put(crew.items("function", 1))
     crew.until(running=1)
-    expected = crew.pace.expected
+    unhindered = crew.pace.unhindered
 
     def taken_meanwhile(name):
         crew.slots._functions.popleft()
-        return expected(name)
+        return unhindered(name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(crew.pace, "expected", taken_meanwhile)
+        patch.setattr(crew.pace, "unhindered", taken_meanwhile)
         crew.slots.put(crew.items("function", 3))
     assert len(crew.slots._functions) == 2
 
