@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument(
         "--settings", type=_names({"fast": 1, "safe": 1}), default=["fast", "safe"], metavar="fast,safe"
     )
-    parser.add_argument("--rounds", type=int, help="how often the scenario core is measured (3; quick: 1)")
+    parser.add_argument("--rounds", type=int, help="how often what is compared is measured (3; quick: 1)")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, one round, one setting of each")
     parser.add_argument("--scale", type=float, default=1.0, help="how many times the usual sizes")
     parser.add_argument("--json", type=Path, default=Path("peers.json"), metavar="FILE", help="raw figures go there")

@@ -22,21 +22,27 @@ from benchmarks.peers.scenarios import Measured, Scenario
 from benchmarks.peers.session import Session
 from benchmarks.peers.sizes import Sizes
 
+#: Of whom there is a target that is a ratio: what is compared is measured again and again, one right after the other.
+_COMPARED = ("vecna", "bullmq", "huey", "celery", "dramatiq")
+
 SCENARIOS = {
-    "core": Scenario(scenarios.core, both=True, repeated=True),
-    "two": Scenario(scenarios.two, both=True),
-    "coroutines": Scenario(scenarios.coroutines),
-    "latency": Scenario(scenarios.latency, both=True),
-    "waits": Scenario(scenarios.waits),
-    "late": Scenario(scenarios.late),
+    "core": Scenario(scenarios.core, both=True, repeated=_COMPARED),
+    "coroutines": Scenario(scenarios.coroutines, repeated=("vecna",)),
+    "two": Scenario(scenarios.two, both=True, repeated=("vecna",)),
+    "async": Scenario(own.concurrent, ours=True, repeated=("vecna",)),
+    "latency": Scenario(scenarios.latency, both=True, repeated=("vecna", "huey")),
+    "late": Scenario(scenarios.late, repeated=("vecna", "bullmq")),
+    "chord": Scenario(scenarios.chord, repeated=("vecna", "bullmq")),
+    "plain": Scenario(own.plain, ours=True, repeated=("vecna",)),
+    "waits": Scenario(scenarios.waits, repeated=("vecna",)),
     "idle": Scenario(scenarios.idle),
-    "chord": Scenario(scenarios.chord),
-    "plain": Scenario(own.plain, ours=True),
-    "async": Scenario(own.concurrent, ours=True),
     "cancel": Scenario(own.cancel, ours=True),
     "import": Scenario(own.imports, ours=True),
     "grown": Scenario(own.grown, ours=True),
 }
+
+#: Scenarios whose figures are set against each other: of each peer one right after the other.
+_TOGETHER = (("core", "coroutines", "two", "async"), ("latency",), ("late",), ("chord", "plain"))
 
 
 @dataclass
@@ -48,7 +54,7 @@ class Plan:
     scenarios: Sequence[str]
     rounds: int
     sizes: Sizes
-    thorough: bool  # both settings where a scenario is for both; of the peers in the first round only
+    thorough: bool  # both settings where a scenario is for both; in the first round only
     file: Path
     figures: list[dict[str, Any]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
@@ -83,21 +89,28 @@ def _commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
 
 
 def _steps(plan: Plan, commands: dict[str, list[str]], number: int) -> Iterator[tuple[Peer, str, str]]:
-    for name in plan.scenarios:
-        scenario = SCENARIOS[name]
-        if number == 1 or scenario.repeated:
-            for peer in plan.peers:
-                if peer.name in commands:
-                    wanted = [setting for setting in peer.settings if setting in plan.settings]
-                    thorough = plan.thorough and (number == 1 or peer.is_ours)
-                    for setting in scenario.settings(wanted, is_ours=peer.is_ours, thorough=thorough):
-                        yield peer, setting, name
+    alone = [(name,) for name in plan.scenarios if not any(name in together for together in _TOGETHER)]
+    for together in (*_TOGETHER, *alone):
+        for peer in plan.peers:
+            if peer.name in commands:
+                for name in together:
+                    if name in plan.scenarios:
+                        yield from _settings(plan, peer, name, number)
+
+
+def _settings(plan: Plan, peer: Peer, name: str, number: int) -> Iterator[tuple[Peer, str, str]]:
+    scenario = SCENARIOS[name]
+    if number == 1 or peer.name in scenario.repeated:
+        wanted = [setting for setting in peer.settings if setting in plan.settings]
+        for setting in scenario.settings(wanted, is_ours=peer.is_ours, thorough=plan.thorough and number == 1):
+            yield peer, setting, name
 
 
 def _step(plan: Plan, session: Session, scenario: str, number: int) -> None:
     name, start = session.peer.name, time.perf_counter()
     try:
-        _keep(plan, name, session.setting, number, SCENARIOS[scenario].measure(session, plan.sizes))
+        sizes = plan.sizes if number == 1 else plan.sizes.again()
+        _keep(plan, name, session.setting, number, SCENARIOS[scenario].measure(session, sizes))
     except Unsupported as reason:
         _keep(plan, name, session.setting, number, [Measured(scenario, None, "", str(reason))])
     except StepFailed as reason:

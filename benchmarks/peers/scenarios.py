@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,13 +215,13 @@ class Scenario:
     Attributes:
         measure: yields the figures.
         both: in the fastest and in the safest setting; else in the one that counts (vecna: safe, its peers: fast).
-        repeated: in every round, else in the first.
+        repeated: peers of which it is measured in every round; of the others in the first.
         ours: of vecna alone.
     """
 
     measure: Callable[[Session, Sizes], Iterator[Measured]]
     both: bool = False
-    repeated: bool = False
+    repeated: Collection[str] = ()
     ours: bool = False
 
     def settings(self, wanted: list[str], *, is_ours: bool, thorough: bool) -> list[str]:

@@ -31,6 +31,10 @@ class Sizes:
     grown: int = 1_000_000
     imports: int = 5
 
+    def again(self) -> "Sizes":
+        """Those of further rounds: without the largest chord, of which only one is needed."""
+        return replace(self, own_chords=self.own_chords[: max(2, len(self.own_chords) - 1)])
+
     def scaled(self, times: float) -> "Sizes":
         """All counts and seconds so many times; at least ten tasks and half a second."""
         sizes: dict[str, Any] = {}
