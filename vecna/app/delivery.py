@@ -26,6 +26,8 @@ from vecna.ports.values import Answer, Extension
 
 #: Share of a lease for which it is not trusted any more, for what lies between the broker's clock and ours.
 _MARGIN = 0.1
+#: Seconds: the most that half a call is taken for, since a reply may be late for other reasons.
+_HALF_WAY = 0.001
 
 
 @attrs.define
@@ -118,8 +120,9 @@ class Deliveries:
             verdicts_only=call.verdicts_only,
         )
         call.answered = True
-        # Counted from before the call: a little early costs one more look, late is late.
-        due = None if lease.next_due is None else now + (lease.next_due - lease.now).total_seconds()
+        # The broker looked at its clock about half way through; but late is late, and early costs one more look only.
+        looked = now + min((self._clock.monotonic() - now) / 2, _HALF_WAY)
+        due = None if lease.next_due is None else looked + (lease.next_due - lease.now).total_seconds()
         if not lease.deliveries:
             return Batch((), lease.now, due, lease.more)
         # The lease may be as old as the first attempt of this call.

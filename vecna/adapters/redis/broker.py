@@ -93,7 +93,7 @@ class RedisBroker(RedisSchedules, RedisPresence, Broker, AsyncQueueing):
             queue,
             token,
             tuple(deliveries),
-            wire.instant(now),
+            wire.exact(now),
             None if next_due is None else wire.instant(next_due),
             bool(left if not verdicts_only else left & 2),
         )

@@ -41,6 +41,11 @@ def instant(ms: float | bytes) -> dt.datetime:
         return _LAST
 
 
+def exact(micros: int) -> dt.datetime:
+    """The instant that so many microseconds since 1970 are."""
+    return EPOCH + dt.timedelta(microseconds=micros)
+
+
 def now_argument(clock: Clock) -> int:
     """What scripts take for now: 0, the server's own time, or a virtual clock's, in microseconds."""
     return microseconds(clock.now()) if clock.virtual else 0

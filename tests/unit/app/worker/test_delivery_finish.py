@@ -479,3 +479,21 @@ def test_the_next_due_moment_is_told_by_the_monotonic_clock(wiring):
 
     assert batch.next_due == pytest.approx(wiring.clock.monotonic() + 2)
     assert dt.timedelta(seconds=batch.next_due - wiring.clock.monotonic()) > dt.timedelta(0)
+
+
+@pytest.mark.parametrize(("took", "late"), [(0.0004, 0.0002), (8, 0.001)])
+def test_the_next_due_moment_counts_from_the_middle_of_the_call_but_a_late_reply_makes_it_no_later(
+    wiring, monkeypatch, took, late
+):
+    wiring.send(Signature("seven", delay=5))
+    lease, asked = wiring.broker.lease, wiring.clock.monotonic()
+
+    def slow(*args, **options):
+        got = lease(*args, **options)
+        wiring.clock.advance(took)
+        return got
+
+    monkeypatch.setattr(wiring.broker, "lease", slow)
+    batch = wiring.deliveries().lease(QUEUE, 5)
+
+    assert batch.next_due - asked == pytest.approx(5 + late, abs=1e-6)
