@@ -91,13 +91,15 @@ def proxy(any_redis) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def losing(proxy: Proxy) -> Iterator[Callable[[Script], None]]:
+def losing(proxy: Proxy, any_redis) -> Iterator[Callable[[Script], None]]:
     """Loses the reply to the next run of a script; asserts that there was one to lose."""
     armed: list[Script] = []
 
     def losing(script: Script) -> None:
         assert not armed or proxy.lost.is_set(), f"no reply of {armed[-1]} was lost"
         armed.append(script)
+        with any_redis.client() as client:
+            client.script_load(script.source)  # else what is lost is the reply that the server does not know it
         proxy.lose_reply(script.sha.encode())
 
     yield losing
