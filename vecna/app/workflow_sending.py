@@ -8,7 +8,7 @@ call again completes what it began, and what nobody completes is cancelled after
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -86,8 +86,10 @@ class WorkflowSending:
         for signature in signatures:
             check(signature, member_of=signature.group_uuid)
         with tracing.send_span(signatures) as traced:
-            final = {each.uuid: each for each in self._sending.prepared(signatures, traced=traced)}
-            complete = with_final(plan(workflow), final)
+            prepared = self._sending.prepared(signatures, traced=traced)
+            final = {each.uuid: each for each in prepared}
+            changed = {new.uuid for new, old in zip(prepared, signatures, strict=True) if new is not old}
+            complete = with_final(plan(workflow), final, changed)
             messages = [self._sending.message(signature) for signature in complete.first]
             for step in complete.steps:
                 for signature in step.first:
@@ -143,10 +145,18 @@ class WorkflowSending:
         return new
 
 
-def with_final(draft: Plan, final: Mapping[str, Signature[Any]]) -> Plan:
-    """The plan with its signatures as they were prepared; where they stand in it stays. Their callbacks join it."""
+def with_final(draft: Plan, final: Mapping[str, Signature[Any]], changed: Container[str] | None = None) -> Plan:
+    """The plan with its signatures as they were prepared; where they stand in it stays. Their callbacks join it.
+
+    Args:
+        draft: the plan.
+        final: the prepared signatures by their ids.
+        changed: ids of those that preparing has changed; all of them when left out.
+    """
 
     def complete(signature: Signature[Any]) -> Signature[Any]:
+        if changed is not None and signature.uuid not in changed:
+            return signature
         return final[signature.uuid].evolve(position=signature.position)
 
     steps = tuple([attrs.evolve(step, first=tuple(map(complete, step.first))) for step in draft.steps])

@@ -127,8 +127,10 @@ class Group:
 
     @staticmethod
     def _member(link: Link, code: str, uuid: str, count: int) -> Link:
-        member = link.with_code(code)
-        return member.evolve(group_uuid=uuid, group_task_count=count) if isinstance(member, Signature) else member
+        if not isinstance(link, Signature):
+            return link.with_code(code)
+        coded = link.with_code(code) if link.on_success or link.on_error else link
+        return coded.evolve(code=code, group_uuid=uuid, group_task_count=count)
 
     @property
     def uuid(self) -> str:
