@@ -16,6 +16,7 @@ from vecna.ports.clock import Clock
 from vecna.ports.lock import Grant, Lock
 from vecna.ports.plans import Following, NodeState, NodeStatus, Plans, Report, Reported
 from vecna.ports.presence import Presence
+from vecna.ports.ringing import Ringing
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
 from vecna.ports.staging import CodeCancel, CodeCancelling, Staging
 from vecna.ports.values import (
@@ -72,6 +73,7 @@ __all__ = [
     "Queueing",
     "Report",
     "Reported",
+    "Ringing",
     "RunningTask",
     "ScheduleRecord",
     "Schedules",

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from vecna import Signature
 from vecna import ports as p
-from vecna.kit import DocumentPresence, Documents, DocumentSchedules, Kept, PollingWaiter, checked, silence
+from vecna.kit import DocumentPresence, Documents, DocumentSchedules, Kept, PollingWaiter, checked, ring, silence
 from vecna.kit.rules import after, instant_of, microseconds
 from vecna.ports import Answer, Canceling, SettleAs, Standing
 from vecna_sqlite.database import Database, SqliteDocuments
@@ -24,7 +24,7 @@ _NEXT: Final = """
 
 
 @checked
-class SqliteBroker(DocumentSchedules, DocumentPresence, p.Broker):
+class SqliteBroker(DocumentSchedules, DocumentPresence, p.Broker, p.Ringing):
     """Keeps messages and schedules, and knows of workers."""
 
     def __init__(self, database: Database, clock: p.Clock, dead_letter_limit: int = 10_000) -> None:
@@ -117,6 +117,10 @@ class SqliteBroker(DocumentSchedules, DocumentPresence, p.Broker):
 
     def waiter(self) -> p.Waiter:
         return PollingWaiter(self._store.another(), self._clock)
+
+    def ring(self, queue: str) -> None:
+        with self._store.step() as documents:
+            ring(documents, queue)
 
     @contextmanager
     def _step(self) -> Iterator[Step]:

@@ -41,6 +41,17 @@ def test_lease(driven, losing):
     assert driven.settle(lease) == [Answer.OK] * 2
 
 
+def test_ring(driven, losing):
+    driven.broker.ring("q")
+    driven.lease(0)
+    losing(scripts.RING)
+
+    driven.broker.ring("q")
+
+    assert driven.broker.queues() == []
+    assert driven.lease().deliveries == ()
+
+
 def test_extend(driven, losing):
     driven.send("a")
     lease = driven.lease()

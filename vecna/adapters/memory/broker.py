@@ -21,6 +21,7 @@ from vecna.kit.rules import check_ids, check_messages
 from vecna.ports.async_queueing import AsyncQueueing
 from vecna.ports.broker import Broker, Waiter
 from vecna.ports.clock import Clock
+from vecna.ports.ringing import Ringing
 from vecna.ports.values import (
     Answer,
     Canceling,
@@ -40,7 +41,7 @@ T = TypeVar("T")
 _ENDS = frozenset({SettleAs.DONE, SettleAs.DEAD})
 
 
-class MemoryBroker(MemoryStaging, MemorySchedules, MemoryPresence, Broker, AsyncQueueing):
+class MemoryBroker(MemoryStaging, MemorySchedules, MemoryPresence, Broker, AsyncQueueing, Ringing):
     """Keeps messages in this process, and only as long as it lives.
 
     Args:
@@ -173,6 +174,12 @@ class MemoryBroker(MemoryStaging, MemorySchedules, MemoryPresence, Broker, Async
     def waiter(self) -> Waiter:
         """See `vecna.ports.Wakeup`."""
         return MemoryWaiter(self._store, self._clock)
+
+    def ring(self, queue: str) -> None:
+        """See `vecna.ports.Ringing`."""
+        check_id(queue, "queue name")
+        with self._lock:
+            self._store.queue(queue).bell.ring()
 
     # -- Inspection --------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from vecna.domain.message import Message
 from vecna.kit.rules import check_ids, check_messages
 from vecna.ports.async_queueing import AsyncQueueing
 from vecna.ports.broker import Broker, Waiter
+from vecna.ports.ringing import Ringing
 from vecna.ports.values import Answer, Canceling, Delivery, Extension, Lease, Purge, SettleAs, Settlement
 
 #: Most bytes of records that one lease or page answers with.
@@ -32,7 +33,7 @@ _delivery: Final = maker(Delivery)
 _KINDS: Final = {SettleAs.DONE: "D", SettleAs.RETRY: "R", SettleAs.RETURN: "B", SettleAs.DEAD: "X"}
 
 
-class RedisBroker(RedisSchedules, RedisPresence, Broker, AsyncQueueing):
+class RedisBroker(RedisSchedules, RedisPresence, Broker, AsyncQueueing, Ringing):
     """Keeps messages in Redis.
 
     Args:
@@ -147,6 +148,11 @@ class RedisBroker(RedisSchedules, RedisPresence, Broker, AsyncQueueing):
     def waiter(self) -> Waiter:
         """See `vecna.ports.Wakeup`."""
         return RedisWaiter(self._connections, lambda queue: keys.wake(self._namespace, queue))
+
+    def ring(self, queue: str) -> None:
+        """See `vecna.ports.Ringing`. Tried once, and again at once if the connection was stale."""
+        check_id(queue, "queue name")
+        self._run(scripts.RING, queue, wire.now_argument(self._connections.clock), patience=0)
 
     # -- Cancelling --------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from vecna.testing.contracts.leasing import LeaseLaws
 from vecna.testing.contracts.presence import PresenceLaws
 from vecna.testing.contracts.purging import DropDeadLaws, PurgeLaws
 from vecna.testing.contracts.racing import RaceLaws
+from vecna.testing.contracts.ringing import RingLaws
 from vecna.testing.contracts.schedule_racing import ScheduleRaceLaws
 from vecna.testing.contracts.schedule_relaying import RelayScheduleLaws, ScheduleWakeLaws
 from vecna.testing.contracts.schedule_removing import RemovedScheduleLaws
@@ -50,6 +51,7 @@ class BrokerContract(
     CodeCancelWakeLaws,
     ForfeitWakeLaws,
     ScheduleWakeLaws,
+    RingLaws,
     RaceLaws,
     StageLaws,
     UnstageLaws,
