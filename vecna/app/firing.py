@@ -34,7 +34,7 @@ _MOST: Final = 100
 _MOST_FIRED: Final = 500
 #: Relays in one step; what is left is the next one's.
 _RELAYS: Final = 20
-#: Seconds after which what another worker may have left in the outbox is carried over without any other reason.
+#: Seconds after which what another worker may have left in the outbox is carried over, where the broker does not say.
 _LOOK: Final = 10.0
 _PAGE: Final = 500
 #: So many versions are remembered as logged.
@@ -93,7 +93,8 @@ class Firer:
             for shot in self._aim(record, found.now, share, is_free=record.last_uuid not in unfinished)
         ]
         again = self._fire(shots) or undecided
-        if shots or came or looked - self._relayed >= _LOOK:
+        waits = found.waiting if found.waiting is not None else came or looked - self._relayed >= _LOOK
+        if shots or waits:
             self._relay()
         following = [shot.call.following for shot in shots if shot.call.following is not None]
         self._next = min([*following, *([found.next_due] if found.next_due else [])], default=None)

@@ -62,11 +62,13 @@ class DueSchedules:
         records: schedules that are due and not paused, the earliest first.
         now: the store's clock during the call.
         next_due: when the next further one is due; None if there is none.
+        waiting: whether something that was fired waits for `relay_schedules`; None: look there.
     """
 
     records: tuple[ScheduleRecord, ...]
     now: dt.datetime
     next_due: dt.datetime | None = None
+    waiting: bool | None = attrs.field(default=None, eq=False)
 
 
 class Schedules(ABC):

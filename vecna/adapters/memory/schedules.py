@@ -63,7 +63,8 @@ class MemorySchedules(Schedules):
             following = codes[limit] if len(codes) > limit else kept.due.after(now)
             records = [record for code in codes[:limit] if (record := kept.read(code)) is not None]
             next_due = None if following is None else kept.due[following]
-            return DueSchedules(tuple(records), now if limit else kept.after_removals(now), next_due)
+            told = now if limit else kept.after_removals(now)
+            return DueSchedules(tuple(records), told, next_due, bool(kept.outbox))
 
     def fire(self, calls: Sequence[FireCall]) -> list[Fired]:
         """See `vecna.ports.Schedules`."""

@@ -98,11 +98,11 @@ class RedisSchedules(RedisStaging, Schedules):
             reply = self._on_schedules(scripts.SCHEDULE_DUE, *args)
             now = instant_of(int(reply[0]))
             next_due = None if reply[1] is None else instant_of(int(float(reply[1])))
-            read, count = list(self._readable(reply[2:])), (len(reply) - 2) // 3
+            read, count = list(self._readable(reply[3:])), (len(reply) - 3) // 3
             records += read
             offset += count
             if len(read) == count or next_due is None or next_due > now:
-                return DueSchedules(tuple(records), now, next_due)
+                return DueSchedules(tuple(records), now, next_due, bool(reply[2]))
 
     def fire(self, calls: Sequence[FireCall]) -> list[Fired]:
         """See `vecna.ports.Schedules`."""

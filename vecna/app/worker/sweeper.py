@@ -79,7 +79,8 @@ class Sweeper:
         known = broker.queues()
         if known:
             queue = self._wiring.random.choice(known)
-            broker.relay(queue)
+            if queue not in self._queues:
+                broker.relay(queue)
             # What is due or has run out moves on, and what was cancelled or died is recorded as ended.
             try:
                 _, ended = self._deliveries.admit(self._deliveries.lease(queue, _MOST, verdicts_only=True))

@@ -33,6 +33,20 @@ class RelayScheduleLaws(ScheduleCase):
         assert other.arrived() == ["a"]
         assert schedules.arrived("other") == ["b"]
 
+    def test_who_looks_for_what_is_due_learns_of_what_waits(self, schedules: DrivenSchedules) -> None:
+        """Whoever fired it may have died; others need not ask again and again. None says that they have to."""
+        assert not schedules.broker.due_schedules().waiting
+        schedules.fire(schedules.call(schedules.put(), messages=(Message("a", "q", b""), Message("b", "other", b""))))
+        there = sum(schedules.broker.counts(queue).pending for queue in ("q", "other"))
+        for limit in (0, 100):
+            assert schedules.broker.due_schedules(limit).waiting is not False or there == 2
+
+        while schedules.broker.relay_schedules(1):
+            assert schedules.broker.due_schedules().waiting is not False
+
+        assert not schedules.broker.due_schedules().waiting
+        assert schedules.arrived() == ["a"]
+
     def test_a_relay_of_schedules_keeps_to_its_limit(self, schedules: DrivenSchedules, clock: ManualClock) -> None:
         """It rides on other calls, and must not hold them up; it says what is left. What comes later comes behind."""
         record = schedules.put()

@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import attrs
 import pytest
 
 from tests.unit.app.doubles import logged
@@ -130,6 +131,36 @@ def test_what_a_worker_has_fired_and_not_carried_over_the_others_do_at_once(rig)
     heir.all()
 
     assert rig.ran("tick") == [START + HOUR]
+
+
+def test_what_a_worker_has_left_behind_is_found_by_the_next_look_of_one_that_knew_of_nothing(rig):
+    heir = Hand(rig.server)
+    heir.fire()
+    rig.server.send_periodic_task("@every 1s", tick(), code="c")
+    rig.clock.advance(1)
+    rig.hand.firer._relay = lambda: None  # dies before it relays
+    rig.hand.firer.step()
+
+    heir.all()
+
+    assert rig.ran("tick") == [START + SECOND]
+
+
+def test_where_the_broker_does_not_say_what_waits_it_is_looked_for_once_in_a_while(rig):
+    broker, fate = rig.server.broker, Fate()
+    hand = Hand(rig.server, fate)
+    due = broker.due_schedules
+    broker.due_schedules = lambda limit=100: attrs.evolve(due(limit), waiting=None)
+    for _ in range(25):
+        hand.fire()
+        rig.clock.advance(1)
+    assert fate.points.count("relay_schedules") == 3
+    del broker.due_schedules
+    for _ in range(25):
+        hand.fire()
+        rig.clock.advance(1)
+
+    assert fate.points.count("relay_schedules") == 3
 
 
 def test_the_next_occurrence_does_not_depend_on_this_one(rig):
