@@ -1,5 +1,7 @@
 """Schedules with a whole worker in this process, on each kind of server."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -118,3 +120,42 @@ def test_an_occurrence_that_runs_is_told_and_the_wide_one_that_waits_never_start
     assert len(running.cancel().running) == 1
     assert told.wait(PATIENCE)
     assert app.ran("part") == []
+
+
+SENDER = """
+import sys
+from vecna import Config, Server, Signature
+with Server(Config(broker=sys.argv[1], namespace=sys.argv[2])) as server:
+    server.send_periodic_task("@every 1s", Signature("tick"), code="c")
+"""
+
+
+def test_a_worker_that_hardly_looks_begins_at_once_what_another_process_stores(any_redis_url, namespace):
+    config = Config(broker=any_redis_url, namespace=namespace, poll_interval=3600, lease=3600)
+    late: list[float] = []
+    ran, idle = threading.Event(), threading.Event()
+    with Server(config) as server:
+
+        @server.task
+        def tick(ctx: TaskContext) -> None:
+            assert ctx.due_at is not None
+            late.append((ctx.now() - ctx.due_at).total_seconds())
+            ran.set()
+
+        broker: Any = server.broker
+        due, looks = broker.due_schedules, iter([False])
+
+        def looked(limit: int = 100) -> Any:
+            found = due(limit)
+            if next(looks, True):
+                idle.set()
+            return found
+
+        broker.due_schedules = looked
+        with server.new_worker("w", 2):
+            assert idle.wait(PATIENCE)  # from here on it looks every thirty seconds
+            subprocess.run([sys.executable, "-c", SENDER, any_redis_url, namespace], check=True, timeout=PATIENCE)
+            assert ran.wait(PATIENCE)
+            server.cancel("c")
+
+    assert late[0] < 10  # a second, and what a busy machine adds

@@ -128,7 +128,31 @@ ENGINE = Target(
             ),
         ),
         *of(
+            f"{_APP}/worker/scheduling.py",
+            (
+                "schedules are not looked for after a ring",
+                "            end = min(end, max(begin + least, clock.monotonic() + _AFTER))\n",
+                "            pass\n",
+            ),
+            ("schedules are looked for whenever it rings", "max(begin + least, clock.monotonic() + _AFTER)", "begin"),
+            ("who hears nothing trusts in rings", "        if not self._listening:\n", "        if False:\n"),
+            (
+                "a ring that may be lost is looked for once",
+                "        self._listening = False\n        if not",
+                "        if not",
+            ),
+        ),
+        *of(
+            f"{_APP}/schedule_book.py",
+            ("nobody is told of a schedule", "            broker.ring(message.queue)\n", "            pass\n"),
+        ),
+        *of(
             f"{_APP}/firing.py",
+            (
+                "what a broker says is waiting is left",
+                "found.waiting if found.waiting is not None else",
+                "False if found.waiting is not None else",
+            ),
             (
                 "what was fired is not carried over",
                 "            left = self._broker.relay_schedules()\n",

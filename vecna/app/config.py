@@ -122,7 +122,8 @@ class Config:
             out: as long as they take.
         hard_timeout: how long a run without a `timeout` may take in a worker group before its process is killed; with
             one it is that and a `lease` more.
-        poll_interval: the longest that an idle worker waits before it looks into its queues without having been woken.
+        poll_interval: the longest that an idle worker waits before it looks into its queues, and for schedules, without
+            having been woken.
         publish_timeout: how long the sending of a group may take before it counts as given up.
         signing_keys: secrets of at least 16 characters, separated by commas. With them every message is signed with the
             first one, and a worker runs only what was signed with one of them. Never printed.

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any, Final
 
+from vecna import log
 from vecna.app.firing import Firer
 from vecna.app.relaying import carry_all
 from vecna.app.results import AsyncResult
@@ -22,12 +23,15 @@ from vecna.domain.signature import Signature
 from vecna.domain.workflow import Link
 from vecna.ports.broker import Broker
 from vecna.ports.plans import NodeState
+from vecna.ports.ringing import Ringing
 from vecna.ports.schedules import FireCall, Fired
 
 _PAGE: Final = 500
 #: Times that triggering is tried while the schedule goes on under its hands.
 _TRIES: Final = 100
 _MILLISECOND: Final = dt.timedelta(milliseconds=1)
+#: Workers look for schedules at least twice in this time.
+_SOON: Final = dt.timedelta(seconds=60)
 
 
 class ScheduleBook:
@@ -61,7 +65,9 @@ class ScheduleBook:
     def put(self, draft: Draft, began_at: dt.datetime) -> ScheduleRecord:
         """Store a schedule, unless it was removed since `began_at`; what stands then, or would."""
         record = draft.record(began_at)
-        return self._broker.put_schedule(record, began_at) or record
+        stands = self._broker.put_schedule(record, began_at) or record
+        self._announce(stands, began_at)
+        return stands
 
     def read(self, code: str) -> ScheduleRecord:
         """What stands under a code.
@@ -97,14 +103,27 @@ class ScheduleBook:
         paused = self.read(code)
         if not paused.paused:
             return paused
-        following = paused.rhythm.next_after(self.now(), paused.anchor)
+        now = self.now()
+        following = paused.rhythm.next_after(now, paused.anchor)
         if following is None:
             self._broker.remove_schedule(code)
             raise UnknownSchedule(f"schedule {code!r} has come to its end while it was paused: it is removed")
         record = self._broker.pause_schedule(code, paused=False, following=following)
         if record is None:
             raise unknown(code)
+        self._announce(record, now)
         return record
+
+    def _announce(self, record: ScheduleRecord, now: dt.datetime) -> None:
+        """Have a worker look for a schedule that is due before each looks by itself; a hint, which may get lost."""
+        broker = self._broker
+        if record.paused or record.next_fire_at - now > _SOON or not isinstance(broker, Ringing):
+            return
+        try:
+            message, _ = Firer(self._server).occurrence(record, record.next_fire_at)
+            broker.ring(message.queue)
+        except Exception as exc:  # noqa: BLE001  # it is stored, and workers find it all the same
+            log.debug(f"no worker was told of schedule {record.code}: {exc}", code=record.code)
 
     # -- triggering --------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ class Engine:
             on_closed=self._check_drained,
             starting=witness.starting if witness else None,
         )
-        self._doorbell = Doorbell(wiring.broker.waiter(), queues, config, clock, self._outage, self._intake.ring)
+        self._doorbell = Doorbell(wiring.broker.waiter(), queues, config, clock, self._outage, self._rung)
         self._sweeper = Sweeper(wiring, name, queues, self._outage, self._report)
         self._scheduling = Scheduling(wiring, self._outage)
         self._presence = Presence(wiring, name, concurrency, queues, self._deliveries.items, self._outage)
@@ -226,6 +226,11 @@ class Engine:
             self._doorbell.arm()
         else:
             self._doorbell.disarm()
+        self._scheduling.listen(listen)
+
+    def _rung(self) -> None:
+        self._scheduling.ring()  # first: once the intake has been told, it may arm the doorbell again
+        self._intake.ring()
 
     def _may_take(self) -> bool:
         handler = self._handlers.consume

@@ -233,6 +233,48 @@ def test_the_handler_before_publishing_sees_every_task_once_when_it_is_stored(ri
     assert {context.signature.headers["by"] for context in rig.contexts} == {"handler"}
 
 
+# -- telling workers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rung(rig, monkeypatch):
+    """Queues that were rung."""
+    rung: list[str] = []
+    monkeypatch.setattr(rig.server.broker, "ring", rung.append, raising=False)
+    return rung
+
+
+def test_workers_of_the_queue_that_it_goes_to_are_told_of_one_that_is_due_soon(rig, rung):
+    rig.server.send_periodic_task("@every 10s", Signature("tick"), code="a")
+    rig.server.send_periodic_task("@every 60s", Signature("tick", queue="other"), code="b")
+    rig.server.send_periodic_group("@every 10s", Group([Signature("tick", queue="parts")]), code="c")
+
+    assert rung == ["vecna_tasks", "other", "parts"]
+
+
+def test_nobody_is_told_of_one_that_all_find_in_time_or_that_is_paused(rig, rung):
+    rig.server.send_periodic_task("@every 61s", Signature("tick"), code="late")
+    schedule = rig.server.send_periodic_task("@every 10s", Signature("tick"), code="soon")
+    schedule.pause()
+    rig.server.send_periodic_task("@every 11s", Signature("tick", queue="other"), code="soon")
+    assert rung == ["vecna_tasks"]
+
+    schedule.resume()
+
+    assert rung == ["vecna_tasks", "other"]
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable("away"), RuntimeError("a fault of the adapter")])
+def test_that_nobody_could_be_told_is_no_error(rig, monkeypatch, error):
+    def ring(queue):
+        raise error
+
+    monkeypatch.setattr(rig.server.broker, "ring", ring)
+    schedule = rig.server.send_periodic_task("@every 10s", Signature("tick"), code="c")
+
+    assert not schedule.pause().resume().paused
+
+
 # -- declared with the task --------------------------------------------------------------------------------------------
 
 

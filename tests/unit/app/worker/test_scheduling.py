@@ -22,6 +22,7 @@ from vecna.bootstrap import Server
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.schedule import template
 from vecna.domain.signature import Signature
+from vecna.domain.workflow import Group
 
 pytestmark = pytest.mark.slow  # left out by `make unit`
 
@@ -107,6 +108,105 @@ def test_it_stores_declared_schedules_when_it_starts(server, runs):
         runs.until(lambda: runs.seen)
 
     assert [schedule.code for schedule in server.schedules()] == ["own"]
+
+
+#: Whoever is not told finds nothing before the test has given up.
+PATIENT: dict[str, Any] = {"poll_interval": 3600, "lease": 3600}
+
+
+@pytest.fixture
+def patient(runs: Runs) -> Server:
+    server = Server(Config(broker="memory://", default_queue="own", **PATIENT))
+    server.register_task("tick", runs)
+    return server
+
+
+def _looked_twice(server: Server) -> threading.Event:
+    """Set when a worker has looked for schedules for the second time: after that it relies on being told."""
+    broker: Any = server.broker
+    looked, due, twice = iter((False, True)), broker.due_schedules, threading.Event()
+
+    def call(limit=100):
+        answer = due(limit)
+        if limit and next(looked, True):
+            twice.set()
+        return answer
+
+    broker.due_schedules = call
+    return twice
+
+
+def test_a_worker_is_told_of_a_schedule_when_it_is_stored_and_when_it_is_resumed(patient, runs):
+    idle = _looked_twice(patient)
+    with patient.new_worker("w", 2):
+        assert idle.wait(PATIENCE)
+        schedule = patient.send_periodic_task("@every 1s", Signature("tick"), code="c")
+        runs.until(lambda: runs.seen)
+        schedule.pause()
+        count = len(runs.seen)
+        schedule.resume()
+        runs.until(lambda: len(runs.seen) > count + 1)
+        patient.cancel("c")
+
+
+def test_a_workflow_tells_the_workers_of_its_first_queue(patient, runs):
+    idle = _looked_twice(patient)
+    with patient.new_worker("w", 2, queues=["parts"]):
+        assert idle.wait(PATIENCE)
+        patient.send_periodic_group("@every 1s", Group([Signature("tick", queue="parts")]), code="c")
+        runs.until(lambda: runs.seen)
+        patient.cancel("c")
+
+
+def test_a_worker_without_room_looks_by_itself(patient, runs):
+    """It does not wait at the doorbell, and its next lease would take the ring away."""
+    gate, begun = threading.Event(), threading.Event()
+
+    def block() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+
+    patient.register_task("block", block)
+    fired = threading.Event()
+    broker: Any = patient.broker
+    fire = broker.fire
+
+    def told(calls):
+        answers = fire(calls)
+        fired.set()
+        return answers
+
+    broker.fire = told
+    idle = _looked_twice(patient)
+    with patient.new_worker("w", 1):
+        assert idle.wait(PATIENCE)
+        patient.send_task(Signature("block"))
+        assert begun.wait(PATIENCE)
+        patient.send_periodic_task("@every 1s", Signature("tick"), code="c")
+        assert fired.wait(PATIENCE)
+        gate.set()
+        patient.cancel("c")
+
+
+def test_with_a_broker_that_cannot_ring_it_is_found_after_the_poll_interval(runs, monkeypatch):
+    server = Server(Config(broker="memory://", poll_interval=2))
+    server.register_task("tick", runs)
+    monkeypatch.setattr("vecna.app.schedule_book.Ringing", type("Nobody", (), {}))
+    idle = _looked_twice(server)
+    with server.new_worker("w", 2):
+        assert idle.wait(PATIENCE)
+        server.send_periodic_task("@every 1s", Signature("tick"), code="c")
+        runs.until(lambda: runs.seen)
+        server.cancel("c")
+
+
+def test_an_idle_worker_hardly_looks():
+    """Measured by the looks of one that is told nothing."""
+    patient, restless = TestWiring.real(**PATIENT), TestWiring.real(**PATIENT)
+    with Worker(patient, "w", 1), Loop(restless):
+        restless.until(lambda: restless.broker.calls.count("due_schedules") >= 6)  # five seconds
+
+    assert 1 <= patient.broker.calls.count("due_schedules") <= 3
 
 
 def test_a_setting_turns_the_firing_off(runs):
@@ -243,7 +343,7 @@ def test_with_nothing_planned_it_asks_about_once_a_second():
         asked = list(wiring.broker.calls)
 
     assert took > 1.9
-    assert asked.count("relay_schedules") == 1  # what another may have left, once in a while
+    assert asked.count("relay_schedules") == 0  # the look says that nothing waits
 
 
 def test_a_worker_that_stops_leaves_no_thread():
