@@ -16,8 +16,7 @@ from vecna import Config, RedisConfig, Server, Signature
 from vecna.domain.errors import BrokerUnavailable
 
 
-@pytest.fixture(
-    scope="module",
+@pytest.fixture(  # for each test: the second kills the master
     params=[redis8_binary, pytest.param(valkey9_binary, marks=pytest.mark.long)],
     ids=["redis8", "valkey9"],
 )
