@@ -190,6 +190,7 @@ class Crew:
         self.started: list[Item] = []
         self.changed = threading.Condition()
         self.running: dict[str, threading.Event] = {}
+        self._over = False
         self.slots = Slots(limit, most_threads, self.pace, self._run, self.started.extend, "w1")
 
     def items(self, name: str, count: int) -> list[Item]:
@@ -200,6 +201,8 @@ class Crew:
     def _run(self, item: Item) -> None:
         event = threading.Event()
         with self.changed:
+            if self._over:
+                return
             self.running[item.uuid] = event
             self.changed.notify_all()
         assert event.wait(PATIENCE)
@@ -214,6 +217,14 @@ class Crew:
     def end(self, *items: Item) -> None:
         for item in items:
             self.running[item.uuid].set()
+
+    def close(self) -> None:
+        """End all runs, and those that would begin: none may fail in the middle of another test."""
+        with self.changed:
+            self._over = True
+            for event in self.running.values():
+                event.set()
+        self.slots.stop()
 
 
 @pytest.fixture
@@ -239,7 +250,7 @@ def test_threads_grow_on_demand_up_to_the_limit_and_are_used_again(wiring):
             assert crew.changed.wait_for(partial(crew.running.__contains__, item.uuid), PATIENCE)
         crew.end(item)
     crew.until(running=0)
-    crew.slots.stop()
+    crew.close()
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive()
@@ -256,10 +267,7 @@ def test_a_batch_of_known_short_tasks_wakes_no_more_threads_than_it_is_worth(wir
     assert crew.slots._threads == 1
     crew.slots.poke()  # they should have been through by now
     crew.until(running=10)
-    crew.slots.take_late(float("inf"))
-    for uuid in list(crew.running):
-        crew.running[uuid].set()
-    crew.slots.stop()
+    crew.close()
 
 
 def test_tasks_that_only_look_long_since_others_hinder_them_get_no_more_threads(wiring):
@@ -273,10 +281,7 @@ def test_tasks_that_only_look_long_since_others_hinder_them_get_no_more_threads(
     crew.until(running=1)
 
     assert crew.slots._threads == 1
-    crew.slots.take_late(float("inf"))
-    for uuid in list(crew.running):
-        crew.running[uuid].set()
-    crew.slots.stop()
+    crew.close()
 
 
 def test_tasks_that_take_their_time_each_get_a_thread(wiring):
@@ -289,10 +294,7 @@ def test_tasks_that_take_their_time_each_get_a_thread(wiring):
     crew.slots.put(crew.items("function", 10))
     crew.until(running=10)
 
-    crew.slots.take_late(float("inf"))
-    for uuid in list(crew.running):
-        crew.running[uuid].set()
-    crew.slots.stop()
+    crew.close()
 
 
 def test_threads_may_take_what_is_being_looked_at(wiring, monkeypatch):
@@ -317,9 +319,7 @@ def test_threads_may_take_what_is_being_looked_at(wiring, monkeypatch):
 
     monkeypatch.setattr(crew.slots, "_functions", TakenMeanwhile())
     assert crew.slots.oldest() is None
-    for event in crew.running.values():
-        event.set()
-    crew.slots.stop()
+    crew.close()
 
 
 def test_functions_and_coroutines_share_the_slots(wiring):
@@ -337,7 +337,7 @@ def test_functions_and_coroutines_share_the_slots(wiring):
     crew.until(running=0)
     with crew.changed:
         assert crew.changed.wait_for(lambda: crew.started == coroutines, PATIENCE)
-    crew.slots.stop()
+    crew.close()
 
 
 def test_without_a_limit_all_coroutines_start_and_functions_have_the_threads(wiring):
@@ -348,10 +348,7 @@ def test_without_a_limit_all_coroutines_start_and_functions_have_the_threads(wir
     crew.until(running=2)
 
     assert len(crew.started) == 50
-    crew.slots.take_late(float("inf"))
-    for uuid in list(crew.running):
-        crew.running[uuid].set()
-    crew.slots.stop()
+    crew.close()
 
 
 def test_what_waits_for_too_long_is_taken_out_in_its_order(wiring):
@@ -367,7 +364,7 @@ def test_what_waits_for_too_long_is_taken_out_in_its_order(wiring):
     assert crew.slots.oldest() == 3.0
     assert crew.slots.take_late(9.0) == items[3:]
     crew.end(items[0])
-    crew.slots.stop()
+    crew.close()
 
 
 def test_what_is_closed_starts_nothing_more(wiring):
@@ -387,7 +384,7 @@ def test_what_is_closed_starts_nothing_more(wiring):
     assert crew.slots.coroutines_ended(0) == [] == crew.started
     assert crew.slots.take_late(0.0) == [*items[1:], *late]
     assert crew.slots.take_late(float("inf")) == []
-    crew.slots.stop()
+    crew.close()
 
 
 def test_a_run_counts_as_long_until_it_has_ended(wiring):
