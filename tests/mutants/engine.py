@@ -252,11 +252,19 @@ LUA = Target(
             f"{_LUA}/place.lua",
             (
                 "an id that is here is accepted again",
-                "if call('HSETNX', body_key(id), id, head .. body) == 0 then",
-                "if call('HSET', body_key(id), id, head .. body) < 0 then",
+                "if call('HSETNX', body_key(id), id, head .. shortened(id, body)) == 0 then",
+                "if call('HSET', body_key(id), id, head .. shortened(id, body)) < 0 then",
             ),
             ("a delayed message is pending at once", "if due == nil or due <= now then", "if true then"),
             ("two waiters are woken for one message", "if call('LLEN', Q .. ':wake') == 0 then", "if true then"),
+        ),
+        *of(
+            f"{_LUA}/bucket.lua",
+            (
+                "a body that begins with a comma is taken for a shortened one",
+                "return byte(body) == 44 and ',' .. body or body",
+                "return body",
+            ),
         ),
         *of(
             f"{_LUA}/extend.lua",

@@ -56,6 +56,32 @@ def test_a_message_lies_where_the_documentation_says(driven, any_redis, namespac
 
 
 @pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b'{"UUID":"a","Name":"x"}', b',"Name":"x"}'),
+        (b'{"UUID":"a", "Name":"x"}', None),
+        (b'{"UUID":"a"}', None),
+        (b'{"UUID":"b","Name":"x"}', None),
+        (b'{"UUID":"a",,', None),
+        (b"", None),
+        (b",", b",,"),
+        (b',"Name":"x"}', b',,"Name":"x"}'),
+        (b",,x", b",,,x"),
+    ],
+)
+def test_a_body_is_kept_without_its_id_and_comes_back_as_it_was(driven, any_redis, namespace, body, kept):
+    driven.broker.enqueue([Message("a", "q", body)])
+    with any_redis.client() as client:
+        record = client.hget(f"{keys.queue(namespace, 'q')}:m:{keys.bucket('a')}", "a")
+    assert record.split(b" ", 3)[3] == (body if kept is None else kept)
+
+    (place,) = driven.broker.locate(["a"])
+    assert place.body == body
+    (delivery,) = driven.lease().deliveries
+    assert delivery.body == body
+
+
+@pytest.mark.parametrize(
     "names",
     [
         [new_id() for _ in range(20_000)],

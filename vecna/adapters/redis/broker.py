@@ -86,7 +86,7 @@ class RedisBroker(RedisSchedules, RedisPresence, Broker, AsyncQueueing, Ringing)
         token, now, next_due, left = reply[0].decode(), reply[1], reply[2], reply[3]
         deliveries = []
         for at in range(4, len(reply), 3):
-            enqueued, due, body = wire.record(reply[at + 1])
+            enqueued, due, body = wire.record(reply[at + 1], reply[at])
             crashes, verdict, attempts = wire.behind(reply[at + 2])
             uuid = reply[at].decode()
             deliveries.append(_delivery(uuid, queue, body, token, attempts, crashes, enqueued, due, verdict))

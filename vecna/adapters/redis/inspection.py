@@ -64,7 +64,7 @@ class RedisInspection(Inspection):
         """See `vecna.ports.Inspection`."""
         check_id(queue, "queue name")
         found = [
-            _read(entry.record)
+            _read(entry)
             for entry in _page(self._pending(queue, None if limit is None else limit + offset), limit, offset)
         ]
         return [signature for signature in found if signature is not None]
@@ -84,7 +84,7 @@ class RedisInspection(Inspection):
         check_id(queue, "queue name")
         found = []
         for entry in _page(self._entries(queue, "delayed", start=offset, want=limit), limit, 0):
-            signature = _read(entry.record)
+            signature = _read(entry)
             if signature is not None and entry.score is not None:
                 found.append(signature.replace(eta=wire.instant(float(entry.score))))
         return found
@@ -95,7 +95,7 @@ class RedisInspection(Inspection):
         found = []
         for entry in _page(self._entries(queue, "dead", start=offset, want=limit, more="reasons"), limit, 0):
             died_at, _, reason = (entry.more or b"0 ").partition(b" ")
-            body = wire.record(entry.record or b"")[2]
+            body = wire.record(entry.record or b"", entry.uuid.encode())[2]
             letter = DeadLetter(entry.uuid, queue, reason.decode(errors="replace"), wire.instant(died_at), body)
             found.append(letter)
         return found
@@ -136,7 +136,7 @@ class RedisInspection(Inspection):
         for uuid, found in zip(uuids, reply, strict=True):
             if found is not None:
                 standing, record, due, counts = found
-                enqueued, _, body = wire.record(record)
+                enqueued, _, body = wire.record(record, uuid.encode())
                 due_at = None if due is None else wire.instant(float(due))
                 places[uuid] = Place(queue, _STANDINGS[standing], body, wire.attempts(counts), enqueued, due_at)
         return places
@@ -150,10 +150,10 @@ def _page(entries: Iterator[_Entry], limit: int | None, offset: int) -> Iterator
             yield entry
 
 
-def _read(record: bytes | None) -> Signature | None:
-    if record is None:
+def _read(entry: _Entry) -> Signature | None:
+    if entry.record is None:
         return None
     try:
-        return Signature.from_json(wire.record(record)[2])
+        return Signature.from_json(wire.record(entry.record, entry.uuid.encode())[2])
     except InvalidSignature:
         return None

@@ -82,13 +82,25 @@ def behind(more: bytes) -> tuple[int, Verdict | None, Attempts]:
     return int(crashes), _VERDICTS.get(verdict), attempts(counts)
 
 
-def record(stored: bytes) -> tuple[dt.datetime, dt.datetime | None, bytes]:
+def record(stored: bytes, uuid: bytes) -> tuple[dt.datetime, dt.datetime | None, bytes]:
     """When it was accepted, for when, and the body, from '<priority>[;<code>] <enqueued> <due or -> <body>'.
 
     What is not of this form was not written by vecna, and is given back whole: who decodes it will find out.
+
+    Args:
+        stored: what is kept.
+        uuid: the id under which it is kept; a body that begins with it is kept without it, see bucket.lua.
     """
     try:
         _, enqueued, due, body = stored.split(b" ", 3)
+        if body.startswith(b","):
+            body = _whole(body, uuid)
         return instant(enqueued), None if due == b"-" else instant(due), body
     except ValueError:
         return EPOCH, None, stored
+
+
+def _whole(kept: bytes, uuid: bytes) -> bytes:
+    if kept.startswith(b',"'):
+        return b'{"UUID":"' + uuid + b'"' + kept
+    return kept[1:] if kept.startswith(b",,") else kept

@@ -56,15 +56,21 @@ def test_a_mark_says_where_a_message_goes(fields, expected):
 
 @given(st.binary(max_size=50))
 def test_a_record_is_read_whatever_its_body_is(body):
-    enqueued, due, found = wire.record(b"5 1000 2000 " + body)
+    kept = b"," + body if body.startswith(b",") else body
+    enqueued, due, found = wire.record(b"5 1000 2000 " + kept, b"a")
     assert (enqueued, due, found) == (wire.instant(1000), wire.instant(2000), body)
-    assert wire.record(b"5 1000 - " + body)[1:] == (None, body)
+    assert wire.record(b"5 1000 - " + kept, b"a")[1:] == (None, body)
+
+
+def test_a_body_that_is_kept_without_its_id_is_read_with_it():
+    assert wire.record(b'5 1000 - ,"Name":"x"}', b"a")[2] == b'{"UUID":"a","Name":"x"}'
+    assert wire.record(b'5 1000 - {"UUID":"a","Name":"x"}', b"a")[2] == b'{"UUID":"a","Name":"x"}'  # of before
 
 
 @given(st.binary(max_size=50))
 def test_what_is_no_record_is_given_back_whole(stored):
-    _, _, body = wire.record(stored)
-    assert stored.endswith(body)
+    _, _, body = wire.record(stored, b"a")
+    assert stored.endswith(body) or body == b'{"UUID":"a"' + stored.split(b" ", 3)[3]
 
 
 def test_what_is_behind_a_message():

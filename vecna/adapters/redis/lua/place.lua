@@ -35,7 +35,7 @@ end
 
 local function keep(id, priority, enqueued, due, body, code)
     local head = (code and priority .. ';' .. code or priority) .. ' ' .. enqueued .. ' ' .. (due and digits(due) or '-') .. ' '
-    if call('HSETNX', body_key(id), id, head .. body) == 0 then
+    if call('HSETNX', body_key(id), id, head .. shortened(id, body)) == 0 then
         return false
     end
     if code then
