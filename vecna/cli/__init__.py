@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
 
 import click
 
-from vecna.cli.periodic import periodic_commands
-from vecna.cli.purge import purge_queue
-from vecna.cli.queues import list_queues
-from vecna.cli.task import task_commands
-from vecna.cli.tasks import tasks_commands
-from vecna.cli.worker import run_worker
-from vecna.cli.workers import list_workers
 from vecna.domain.errors import ConfigError, InvalidArgument, VecnaError
 
+_COMMANDS: Final[Mapping[str, str]] = {
+    "periodic": "vecna.cli.periodic:periodic_commands",
+    "purge": "vecna.cli.purge:purge_queue",
+    "queues": "vecna.cli.queues:list_queues",
+    "task": "vecna.cli.task:task_commands",
+    "tasks": "vecna.cli.tasks:tasks_commands",
+    "worker": "vecna.cli.worker:run_worker",
+    "workers": "vecna.cli.workers:list_workers",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: a worker does not load what the others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="vecna")
 def commands() -> None:
     """Run workers of the task queue vecna, and look after its queues, tasks and schedules."""
-
-
-for command in (run_worker, list_queues, tasks_commands, task_commands, periodic_commands, purge_queue, list_workers):
-    commands.add_command(command)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

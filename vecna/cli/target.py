@@ -7,12 +7,14 @@ import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 
-from vecna.app import target as app
-from vecna.app.server import Server
 from vecna.domain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vecna.app.server import Server
 
 
 def load_server(target: str) -> Server:
@@ -26,6 +28,8 @@ def load_server(target: str) -> Server:
         ConfigError: the module's server cannot be configured.
         SystemExit: the module raised; its traceback was printed.
     """
+    from vecna.app import target as app  # not before the worker has seen to the collector of garbage
+
     try:
         return app.load_server(target, Path.cwd())
     except app.NoSuchTarget as fault:
@@ -40,6 +44,8 @@ def load_server(target: str) -> Server:
 
 def _of_the_user(frames: TracebackType | None) -> TracebackType | None:
     """The traceback from the user's module on, without the import machinery; all of it if there is no such part."""
+    from vecna.app import target as app
+
     theirs = frames
     while theirs is not None:
         file = theirs.tb_frame.f_code.co_filename

@@ -15,9 +15,10 @@ import click
 from vecna.cli.target import load_server
 from vecna.domain.errors import WorkerAborted
 
-#: Objects between two collections: Python's default (700 up to 3.12, 2,000 from 3.13 on), and a worker's.
+#: Objects between two collections: Python's default (700 up to 3.12, 2,000 from 3.13 on), a worker's, and at its start.
 _OFTEN: Final = 2000
 _SELDOM: Final = 10_000
+_LOADING: Final = 100_000
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -28,16 +29,32 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _collect_garbage_less_often() -> None:
+def _hardly_collect() -> tuple[int, int, int] | None:
+    """Look for garbage after 100,000 new objects only, as long as modules are loaded, which make next to none.
+
+    Returns:
+        The thresholds in force now; None for a program that has set its own, which keeps them.
+    """
+    often, *more = gc.get_threshold()
+    if often > _OFTEN:
+        return None
+    gc.set_threshold(_LOADING, *more)
+    return gc.get_threshold()
+
+
+def _collect_seldom(loading: tuple[int, int, int] | None) -> None:
     """Leave what was imported out of all further collections, and look after 10,000 new objects instead of 700.
 
-    Each task makes some dozens, nearly all of which go without a collector: it took a tenth of a busy worker's time. A
-    program that has set its own thresholds keeps them.
+    Each task makes some dozens, nearly all of which go without a collector: it took a tenth of a busy worker's time.
+    What was imported is not looked through even once, which would take a twentieth of the start: what of it is
+    garbage, a megabyte or so, stays.
+
+    Args:
+        loading: what `_hardly_collect` has returned. Where the program's modules have set others, those stand.
     """
-    if gc.get_threshold()[0] <= _OFTEN:
-        gc.collect()
+    if gc.get_threshold() == loading:
         gc.freeze()
-        gc.set_threshold(_SELDOM, *gc.get_threshold()[1:])
+        gc.set_threshold(_SELDOM, *loading[1:])
 
 
 def _default_name() -> str:
@@ -96,6 +113,7 @@ def run_worker(
     With --processes a supervisor starts children again that die, keeps their leases while a task holds the interpreter,
     and kills those of which a task passes its hard limit.
     """
+    collecting = _hardly_collect()
     if supervised is not None:
         from vecna.app.group.child import leave_signals_to_the_supervisor  # what workers need loads slowly
 
@@ -108,8 +126,10 @@ def run_worker(
     name = name or _default_name()
     if concurrency is None:
         concurrency = math.ceil(2 * _cores() / (processes or 1))
+    if processes is None:
+        import vecna.app.worker  # noqa: F401 - with the rest, before what is there is left out of collections
     with server:
-        _collect_garbage_less_often()
+        _collect_seldom(collecting)
         try:
             if supervised is not None:
                 from vecna.app.group.child import run_child

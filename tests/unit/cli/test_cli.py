@@ -1,5 +1,6 @@
 import gc
 import logging
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,7 +87,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     yield run
     for name in set(sys.modules) - known:
-        del sys.modules[name]
+        if name.split(".")[0] == "app":
+            del sys.modules[name]
 
 
 def test_a_worker_is_made_of_the_options(run: Run) -> None:
@@ -135,6 +137,24 @@ def test_a_group_on_memory_is_refused(run: Run) -> None:
 
     assert status == 2
     assert err.startswith("vecna: a worker group has several processes, and memory:// is inside of one: configure")
+
+
+def test_nothing_is_collected_while_modules_are_loaded(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "app" / "looking.py").write_text("import gc\nfrom app.tasks import *\nseen = gc.get_threshold()\n")
+    gc.set_threshold(700, 10, 10)
+    assert run("worker", "app.looking:server")[0] == 0
+
+    assert sys.modules["app.looking"].seen == (100_000, 10, 10)
+    assert gc.get_threshold() == (10_000, 10, 10)
+
+
+def test_what_the_program_says_of_collections_while_it_is_loaded_stands(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "app" / "setting.py").write_text("import gc\nfrom app.tasks import *\ngc.set_threshold(800, 5, 5)\n")
+    gc.set_threshold(700, 10, 10)
+    assert run("worker", "app.setting:server")[0] == 0
+
+    assert gc.get_threshold() == (800, 5, 5)
+    assert gc.get_freeze_count() == 0
 
 
 def test_garbage_is_collected_less_often_unless_the_program_has_said_how_often(run: Run) -> None:
@@ -254,6 +274,32 @@ def test_the_level_of_logging_can_be_chosen(run: Run) -> None:
     assert logging.getLogger("vecna").getEffectiveLevel() == logging.INFO
     assert run("worker", "app.tasks:server", "--log-level", "DEBUG")[0] == 0
     assert logging.getLogger("vecna").getEffectiveLevel() == logging.DEBUG
+
+
+def test_a_worker_loads_no_other_command_and_no_other_adapter() -> None:
+    program = """
+import sys
+from vecna.cli import main
+sys.argv = ["vecna", "worker", "--help"]
+try:
+    main()
+except SystemExit:
+    print("loaded:", sorted(name for name in sys.modules if name.startswith("vecna.")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    loaded = done.stdout.rpartition("loaded:")[2]
+    assert "'vecna.cli.worker'" in loaded
+    assert "vecna.app" not in loaded
+    assert "vecna.adapters" not in loaded
+
+
+def test_all_commands_are_listed(run: Run) -> None:
+    _, out, _ = run("--help")
+
+    listed = out.partition("Commands:")[2].split("\n")
+    names = [line.split()[0] for line in listed if line.strip()]
+    assert names == ["periodic", "purge", "queues", "task", "tasks", "worker", "workers"]
 
 
 def test_help_and_version_are_printed(run: Run) -> None:

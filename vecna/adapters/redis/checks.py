@@ -55,7 +55,7 @@ def check_rights(client: Any, where: str, namespace: str) -> None:
     """
     channel = keys.ends(namespace) + "0"
     script = scripts.RIGHTS
-    denied = client.execute_command("EVAL", script.source, 1, keys.queues(namespace), channel, *scripts.commands())
+    denied = client.execute_command("EVAL", script.source, 1, keys.queues(namespace), channel, *scripts.COMMANDS)
     if denied:
         names = ", ".join([name.decode() for name in denied])
         raise BrokerUnavailable(

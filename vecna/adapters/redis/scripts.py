@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import pkgutil
 import re
-from importlib import resources
 from typing import Final
 
-import attrs
-
 _HEADER: Final = re.compile(r"^-- (include|flags): *(.*)$", re.MULTILINE)
-_COMMAND: Final = re.compile(r"\b(?:call|push|push_head)\('([A-Z]+)'")
 
 
-@attrs.frozen
 class Script:
-    """One script as the server gets it.
+    """One script as the server gets it. It is read from its file when it is first used: a process uses few of them.
 
-    Attributes:
+    Args:
         name: its file, without the suffix.
-        source: its whole text.
-        sha: hash by which the server knows it once it has seen it.
+        source: its whole text, where it is not that of the file.
     """
 
-    name: str
-    source: str = attrs.field(repr=False)
-    sha: str = attrs.field(init=False)
+    def __init__(self, name: str, source: str | None = None) -> None:
+        self.name = name
+        self._source = source
 
-    def __attrs_post_init__(self) -> None:
+    def __repr__(self) -> str:
+        return f"<Script {self.name}>"
+
+    @functools.cached_property
+    def source(self) -> str:
+        """Its whole text."""
+        return _put_together(self.name) if self._source is None else self._source
+
+    @functools.cached_property
+    def sha(self) -> str:
+        """Hash by which the server knows it once it has seen it."""
         # The server's name for a script, not a matter of security.
-        object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())
+        return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def guarded(self) -> Script:
         """The same for a cluster: it is given `guard` as a further key, and drops it."""
@@ -50,7 +55,10 @@ def guard(key: str) -> str:
 
 @functools.cache  # some are part of nearly all
 def _read(name: str) -> str:
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    # importlib.resources loads much more than this. With Windows' line ends a script would have another hash.
+    text = pkgutil.get_data(__package__, f"lua/{name}.lua")
+    assert text is not None  # its files lie beside this module, wherever that is
+    return text.decode().replace("\r\n", "\n")
 
 
 @functools.cache
@@ -59,56 +67,56 @@ def _without_comments(text: str) -> str:
     return "".join([line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("--")])
 
 
-def load(name: str) -> Script:
-    """Put a script together: the flags that its header names, the files that it includes, itself."""
+def _put_together(name: str) -> str:
+    """The flags that a script's header names, the files that it includes, itself."""
     text = _read(name)
     header = dict(_HEADER.findall(text))
     flags = header.get("flags", "").replace(" ", ",")
     first = f"#!lua flags={flags}\n" if flags else "#!lua\n"
     parts = [_read(part) for part in header.get("include", "").split()]
-    return Script(name, first + "".join(map(_without_comments, (*parts, text))))
+    return first + "".join(map(_without_comments, (*parts, text)))
 
 
-ACCEPT: Final = load("accept")
-NOTE_WORKER: Final = load("note_worker")
-CANCEL: Final = load("cancel")
-CANCEL_CODE: Final = load("cancel_code")
-COUNTS: Final = load("counts")
-DROP_DEAD: Final = load("drop_dead")
-ENQUEUE: Final = load("enqueue")
-EXTEND: Final = load("extend")
-FORFEIT: Final = load("forfeit")
-FORGET_STATES: Final = load("forget_states")
-LEASE: Final = load("lease")
-LOCATE: Final = load("locate")
-LOCK_ACQUIRE: Final = load("lock_acquire")
-LOCK_RENEW: Final = load("lock_renew")
-OUTBOX_DROP: Final = load("outbox_drop")
-OUTBOX_READ: Final = load("outbox_read")
-PAGE: Final = load("page")
-PLAN_COMMIT: Final = load("plan_commit")
-PLAN_READ: Final = load("plan_read")
-PLAN_RELEASE: Final = load("plan_release")
-PLAN_REPORT: Final = load("plan_report")
-PLAN_STORE: Final = load("plan_store")
-PURGE: Final = load("purge")
-PUT_STATES: Final = load("put_states")
-RELEASE: Final = load("release")
-RIGHTS: Final = load("rights")
-RING: Final = load("ring")
-SCHEDULE_DUE: Final = load("schedule_due")
-SCHEDULE_FIRE: Final = load("schedule_fire")
-SCHEDULE_GET: Final = load("schedule_get")
-SCHEDULE_LIST: Final = load("schedule_list")
-SCHEDULE_PAUSE: Final = load("schedule_pause")
-SCHEDULE_PUT: Final = load("schedule_put")
-SCHEDULE_REMOVE: Final = load("schedule_remove")
-SETTLE: Final = load("settle")
-STAGE: Final = load("stage")
-STAGED: Final = load("staged")
-UNRELEASED: Final = load("unreleased")
-UNSTAGE: Final = load("unstage")
-WORKERS: Final = load("workers")
+ACCEPT: Final = Script("accept")
+NOTE_WORKER: Final = Script("note_worker")
+CANCEL: Final = Script("cancel")
+CANCEL_CODE: Final = Script("cancel_code")
+COUNTS: Final = Script("counts")
+DROP_DEAD: Final = Script("drop_dead")
+ENQUEUE: Final = Script("enqueue")
+EXTEND: Final = Script("extend")
+FORFEIT: Final = Script("forfeit")
+FORGET_STATES: Final = Script("forget_states")
+LEASE: Final = Script("lease")
+LOCATE: Final = Script("locate")
+LOCK_ACQUIRE: Final = Script("lock_acquire")
+LOCK_RENEW: Final = Script("lock_renew")
+OUTBOX_DROP: Final = Script("outbox_drop")
+OUTBOX_READ: Final = Script("outbox_read")
+PAGE: Final = Script("page")
+PLAN_COMMIT: Final = Script("plan_commit")
+PLAN_READ: Final = Script("plan_read")
+PLAN_RELEASE: Final = Script("plan_release")
+PLAN_REPORT: Final = Script("plan_report")
+PLAN_STORE: Final = Script("plan_store")
+PURGE: Final = Script("purge")
+PUT_STATES: Final = Script("put_states")
+RELEASE: Final = Script("release")
+RIGHTS: Final = Script("rights")
+RING: Final = Script("ring")
+SCHEDULE_DUE: Final = Script("schedule_due")
+SCHEDULE_FIRE: Final = Script("schedule_fire")
+SCHEDULE_GET: Final = Script("schedule_get")
+SCHEDULE_LIST: Final = Script("schedule_list")
+SCHEDULE_PAUSE: Final = Script("schedule_pause")
+SCHEDULE_PUT: Final = Script("schedule_put")
+SCHEDULE_REMOVE: Final = Script("schedule_remove")
+SETTLE: Final = Script("settle")
+STAGE: Final = Script("stage")
+STAGED: Final = Script("staged")
+UNRELEASED: Final = Script("unreleased")
+UNSTAGE: Final = Script("unstage")
+WORKERS: Final = Script("workers")
 
 ALL: Final = tuple([script for script in tuple(globals().values()) if isinstance(script, Script)])
 
@@ -119,7 +127,10 @@ def guarded(script: Script) -> Script:
     return script.guarded()
 
 
-def commands() -> list[str]:
-    """What any script may run on keys, beside TIME and PUBLISH."""
-    found = {command for script in ALL for command in _COMMAND.findall(script.source)}
-    return sorted(found - {"TIME", "PUBLISH"})
+#: What any script may run on keys, beside TIME and PUBLISH. Written down, so that not all are read to find it out.
+COMMANDS: Final[tuple[str, ...]] = (
+    *("BITCOUNT", "DEL", "EXISTS", "GET", "GETBIT", "GETRANGE", "HDEL", "HEXISTS", "HGET", "HINCRBY", "HLEN"),
+    *("HMGET", "HSET", "HSETNX", "INCR", "LINDEX", "LLEN", "LPOP", "LPUSH", "LRANGE", "LREM", "LTRIM", "PEXPIREAT"),
+    *("RPUSH", "SADD", "SET", "SETBIT", "SETRANGE", "SISMEMBER", "SMEMBERS", "SMISMEMBER", "SRANDMEMBER", "SREM"),
+    *("SSCAN", "TYPE", "UNLINK", "ZADD", "ZCARD", "ZPOPMIN", "ZRANGE", "ZREM", "ZREMRANGEBYRANK", "ZSCORE"),
+)

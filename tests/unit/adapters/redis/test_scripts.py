@@ -44,6 +44,26 @@ def test_what_ends_work_may_run_when_memory_is_full(name):
     assert script.source.startswith("#!lua flags=allow-oom\n")
 
 
+def test_the_commands_that_a_user_needs_rights_for_are_those_of_the_scripts():
+    called = re.compile(r"\b(?:call|push|push_head)\('([A-Z]+)'")
+    found = {command for script in ALL for command in called.findall(script.source)}
+    assert list(scripts.COMMANDS) == sorted(found - {"TIME", "PUBLISH"})
+
+
+def test_a_script_is_not_read_before_it_is_used(monkeypatch):
+    read = []
+
+    def put_together(name):
+        read.append(name)
+        return "#!lua\n"
+
+    monkeypatch.setattr(scripts, "_put_together", put_together)
+    script = Script("lease")
+    assert read == []
+    assert (script.source, script.sha, script.source) == ("#!lua\n", script.sha, "#!lua\n")
+    assert read == ["lease"]
+
+
 def test_payloads_are_opaque():
     for script in ALL:
         assert "cjson" not in script.source
