@@ -13,7 +13,7 @@ class Peer:
     Attributes:
         name: as it is called on the command line and in the table.
         driver: module in benchmarks/peers/drivers; for a Node package the folder in benchmarks/peers.
-        requirements: pinned packages of its environment; none: the environment of vecna itself.
+        requirements: pinned packages of its environment; none: this checkout, with what it asks for.
         fast: what its fastest setting guarantees.
         safe: what its safest setting guarantees; empty: it has none.
         node: a package of npm.
