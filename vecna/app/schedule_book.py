@@ -66,7 +66,7 @@ class ScheduleBook:
         """Store a schedule, unless it was removed since `began_at`; what stands then, or would."""
         record = draft.record(began_at)
         stands = self._broker.put_schedule(record, began_at) or record
-        self._announce(stands, began_at)
+        self._announce(stands, self.now())  # it may have taken long to store
         return stands
 
     def read(self, code: str) -> ScheduleRecord:

@@ -9,8 +9,8 @@ class Ringing(ABC):
     """What a broker may offer beside `Broker`, by inheriting from both: to wake a waiter without a message.
 
     It is rung when a schedule was stored or resumed that is due soon, at the queue that its occurrences go to, so that
-    a worker looks for it at once. Without it all works the same, but workers find such a schedule with their next look:
-    at the latest after `Config.poll_interval`.
+    a worker looks for it at once. Without it all works the same, but workers find such a schedule with their next look,
+    some `Config.poll_interval` later.
     """
 
     @abstractmethod

@@ -12,7 +12,7 @@ _HEADER: Final = re.compile(r"^-- (include|flags): *(.*)$", re.MULTILINE)
 
 
 class Script:
-    """One script as the server gets it. It is read from its file when it is first used: a process uses few of them.
+    """One script as the server gets it. It is put together when it is first used: a process uses few of them.
 
     Args:
         name: its file, without the suffix.
@@ -53,7 +53,22 @@ def guard(key: str) -> str:
     return f"{key}:*"
 
 
-@functools.cache  # some are part of nearly all
+@functools.cache
+def _texts() -> dict[str, str]:
+    """All scripts and what they include. All at once: the package may be replaced under a process that runs."""
+    names, texts = [script.name for script in ALL], dict[str, str]()
+    while names:
+        name = names.pop()
+        if name not in texts:
+            texts[name] = _read(name)
+            names += _header(texts[name]).get("include", "").split()
+    return texts
+
+
+def _header(text: str) -> dict[str, str]:
+    return dict(_HEADER.findall(text))
+
+
 def _read(name: str) -> str:
     # importlib.resources loads much more than this. With Windows' line ends a script would have another hash.
     text = pkgutil.get_data(__package__, f"lua/{name}.lua")
@@ -69,11 +84,11 @@ def _without_comments(text: str) -> str:
 
 def _put_together(name: str) -> str:
     """The flags that a script's header names, the files that it includes, itself."""
-    text = _read(name)
-    header = dict(_HEADER.findall(text))
+    text = _texts()[name]
+    header = _header(text)
     flags = header.get("flags", "").replace(" ", ",")
     first = f"#!lua flags={flags}\n" if flags else "#!lua\n"
-    parts = [_read(part) for part in header.get("include", "").split()]
+    parts = [_texts()[part] for part in header.get("include", "").split()]
     return first + "".join(map(_without_comments, (*parts, text)))
 
 

@@ -23,6 +23,7 @@ class Doorbell:
         clock: time.
         outage: whom to tell of calls that fail.
         ring: called when one of the queues may have work.
+        missed: called when waiting has failed, and a wake-up may have gone with it.
     """
 
     def __init__(
@@ -33,6 +34,8 @@ class Doorbell:
         clock: Clock,
         outage: Outage,
         ring: Callable[[], None],
+        *,
+        missed: Callable[[], None] | None = None,
     ) -> None:
         self._waiter = waiter
         self._queues = queues
@@ -40,6 +43,7 @@ class Doorbell:
         self._clock = clock
         self._outage = outage
         self._ring = ring
+        self._missed = missed
         self._armed = threading.Event()
         self._pause = threading.Event()
         self._waiting = False
@@ -84,6 +88,8 @@ class Doorbell:
             except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
                 if self._stopping:
                     return
+                if self._missed is not None:
+                    self._missed()
                 self._clock.wait(self._pause, self._outage.failed(_SOURCE, exc, idle=True))
                 continue
             finally:

@@ -102,9 +102,11 @@ class Engine:
             on_closed=self._check_drained,
             starting=witness.starting if witness else None,
         )
-        self._doorbell = Doorbell(wiring.broker.waiter(), queues, config, clock, self._outage, self._rung)
         self._sweeper = Sweeper(wiring, name, queues, self._outage, self._report)
         self._scheduling = Scheduling(wiring, self._outage)
+        self._doorbell = Doorbell(
+            wiring.broker.waiter(), queues, config, clock, self._outage, self._rung, missed=self._scheduling.ring
+        )
         self._presence = Presence(wiring, name, concurrency, queues, self._deliveries.items, self._outage)
         loops = {
             "flusher": self._flusher.loop,
@@ -222,11 +224,11 @@ class Engine:
     # -- listening and handlers --------------------------------------------------------------------------------------
 
     def _listen(self, listen: bool) -> None:  # the one thing it is about
+        self._scheduling.listen(listen)  # first: a ring that comes at once must have the last word
         if listen:
             self._doorbell.arm()
         else:
             self._doorbell.disarm()
-        self._scheduling.listen(listen)
 
     def _rung(self) -> None:
         self._scheduling.ring()  # first: once the intake has been told, it may arm the doorbell again

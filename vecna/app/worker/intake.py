@@ -128,7 +128,7 @@ class Intake:
     def close(self) -> None:
         """Take no more, and hand back what has not started; `closed` is true when that is done.
 
-        When this returns, nothing more starts, but for what a thread has taken already.
+        When this returns, nothing more starts, but for what a thread has taken, or the event loop was given, already.
         """
         self._open = False
         self._slots.close()

@@ -64,6 +64,16 @@ def test_a_script_is_not_read_before_it_is_used(monkeypatch):
     assert read == ["lease"]
 
 
+def test_all_are_read_with_the_first_one_that_is_used(monkeypatch):
+    """An upgrade under a process that runs must not give it scripts of another version."""
+    assert Script("lease").source
+    read: list[str] = []
+    monkeypatch.setattr(scripts, "_read", read.append)
+    for script in ALL:
+        assert Script(script.name).source == script.source
+    assert read == []
+
+
 def test_payloads_are_opaque():
     for script in ALL:
         assert "cjson" not in script.source

@@ -5,12 +5,14 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.app.worker.wiring import TestWiring
 from vecna.adapters.clock import ManualClock
 from vecna.app.schedule_draft import Draft
 from vecna.app.when import When
+from vecna.app.worker.engine import Engine
 from vecna.app.worker.outage import Outage
 from vecna.app.worker.scheduling import Scheduling
 from vecna.domain.errors import BrokerUnavailable
@@ -139,3 +141,17 @@ def test_a_ring_does_not_make_it_ask_a_broker_that_is_away_more_often():
         loud.rings(0.5 + number / 100)
 
     assert loud.until(10) == quiet.until(10)
+
+
+def test_a_ring_that_comes_as_soon_as_the_doorbell_is_armed_has_the_last_word():
+    """Else the worker would believe for long that somebody waits there."""
+    story = Story(listening=False)
+
+    class Ringing:
+        def arm(self):
+            story.scheduling.ring()
+
+    engine: Any = SimpleNamespace(_doorbell=Ringing(), _scheduling=story.scheduling)
+    Engine._listen(engine, True)
+
+    assert not story.scheduling._listening

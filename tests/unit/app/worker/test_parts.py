@@ -737,3 +737,25 @@ def test_a_doorbell_that_was_stopped_ends_though_it_is_disarmed_after_that():
     thread.start()
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+def test_a_doorbell_says_when_waiting_has_failed_since_a_ring_may_have_gone_with_it():
+    wiring = TestWiring.real()
+    outage = Outage("w", wiring.clock, wiring.random, lambda *_: None)
+    waiter, failed = wiring.broker.waiter(), [AWAY]
+    wait, missed = waiter.wait, threading.Event()
+
+    def flaky(queues, timeout):
+        if failed:
+            raise failed.pop()
+        wait(queues, timeout)
+
+    waiter.wait = flaky
+    doorbell = Doorbell(waiter, [QUEUE], wiring.config, wiring.clock, outage, lambda: None, missed=missed.set)
+    doorbell.arm()
+    thread = threading.Thread(target=doorbell.loop, daemon=True)
+    thread.start()
+    assert missed.wait(PATIENCE)
+    doorbell.stop()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()

@@ -5,8 +5,7 @@
 -- ARGV[1] now; [2] count, at most 500; [3] worker; [4] call; [5] duration ms; [6] max deliveries; [7] '1' for verdicts
 --   only; [8] most bytes of records.
 -- Effect: promotes up to 1,000 due messages, ends leases that ran out (until 1,000 messages are back), notes the
---   worker's newest call (with its first and every 16th that it lives), takes messages, and leaves the wake marker if
---   and only if work is left.
+--   worker's newest call, takes messages, and leaves the wake marker if and only if work is left.
 -- Returns {token, now in microseconds, next due or false, left, id, record, more, id, record, more, ...}; left: 1
 --   pending, 2 ending, 3 both are left behind; more: '' or '<crashes> <verdict or -> <counts>'.
 -- Cost: O((promoted + ended + taken) * log(n)); an idle queue: some ten commands.
@@ -47,8 +46,8 @@ if number > newest then
         call('ZADD', Q .. ':leases', digits(now + ARGV[5]), token)
     end
     call('HSET', Q .. ':calls', worker, ARGV[4] .. ' ' .. token)
+    call('ZADD', Q .. ':workers', digits(now), worker)
     if newest == -math.huge or number % 16 == 0 then
-        call('ZADD', Q .. ':workers', digits(now), worker)
         -- Of workers that have been silent for a day nothing is kept; no duplicate of a call is that late.
         local silent = call('ZRANGE', Q .. ':workers', '-inf', '(' .. digits(now - 86400000), 'BYSCORE', 'LIMIT', 0, 100)
         push('HDEL', Q .. ':calls', silent)
