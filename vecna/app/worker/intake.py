@@ -169,8 +169,10 @@ class Intake:
         if (oldest := self._slots.oldest()) is not None:
             moments.append(oldest + (SOON if now < oldest + SOON else PATIENCE))
         note = self._flusher.next_note()
-        if note is not None and note > now:  # else the flusher knows
+        if note is not None and note > now:
             moments.append(note)
+        elif note is not None:  # it became due during this round, and nobody else tells the flusher
+            self._flusher.wake()
         listening = False
         if self._open and self._is_paused(now):
             moments.append(self._pause_until)

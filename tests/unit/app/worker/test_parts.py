@@ -5,6 +5,8 @@ import threading
 from collections import deque
 from functools import partial
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from vecna.app.delivery_values import Item
 from vecna.app.worker.capacity import MOST_UNRECORDED, Capacity
 from vecna.app.worker.doorbell import Doorbell
 from vecna.app.worker.flusher import MOST_BYTES, MOST_ITEMS, RECORDING, Flusher
+from vecna.app.worker.intake import Intake
 from vecna.app.worker.outage import LONGEST_PAUSE, Outage
 from vecna.app.worker.pace import Pace
 from vecna.app.worker.slots import Slots
@@ -720,6 +723,24 @@ def test_coroutines_without_a_limit_need_no_slots(wiring):
 
     load.crew.pace.saw("seen", ["function"], 0)
     assert load.room("seen") == 0
+
+
+# -- intake ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_to_be_written_since_this_round_wakes_the_flusher():
+    """Its note came due while a slow lease was under way. Both would sleep: nothing was taken until something ended."""
+    woken: list[bool] = []
+    intake: Any = SimpleNamespace(
+        _clock=SimpleNamespace(monotonic=lambda: 5.0),
+        _slots=SimpleNamespace(oldest=lambda: None),
+        _flusher=SimpleNamespace(next_note=lambda: 4.999, wake=lambda: woken.append(True)),
+        _listen=lambda _: None,
+        _open=False,
+    )
+
+    assert Intake._until(intake) is None
+    assert woken == [True]
 
 
 # -- doorbell ----------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Gate:
     async def wait(self) -> None:
         self._enter()
         while not self.open.is_set():
-            await asyncio.tasks.sleep(0.001)
+            await asyncio.tasks.sleep(0.02)  # hundreds that look more often would have the interpreter for themselves
         self._leave()
 
     def _enter(self) -> None:
