@@ -5,6 +5,7 @@ import functools
 import itertools
 import operator
 import pickle
+import re
 from typing import Any
 
 import attrs
@@ -350,7 +351,7 @@ def test_workflows_are_immutable_and_show_no_arguments(workflow):
         *([B] if isinstance(workflow, Chord) else []),
     )
     assert repr(secret).startswith(f"<{type(workflow).__name__} ")
-    assert "add" not in repr(secret)
+    assert "add" not in re.sub("[0-9a-f]{8}-[0-9a-f-]{27}", "", repr(secret))  # an id may have it by chance
 
 
 def test_lists_that_are_changed_later_change_nothing():
