@@ -1,6 +1,7 @@
 """A worker with its real threads, on memory."""
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import os
@@ -32,11 +33,35 @@ def wiring() -> TestWiring:
     return TestWiring.real(lease=2, heartbeat=0.05)
 
 
+class Opening(threading.Event):
+    """An event that coroutines can wait for, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._awaiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def set(self) -> None:
+        super().set()
+        with self._lock:
+            for loop, event in self._awaiting:
+                with contextlib.suppress(RuntimeError):  # it is closed: its coroutines were cancelled
+                    loop.call_soon_threadsafe(event.set)
+
+    async def awaited(self) -> None:
+        event = asyncio.Event()
+        with self._lock:
+            if self.is_set():
+                return
+            self._awaiting.append((asyncio.get_running_loop(), event))
+        await event.wait()
+
+
 class Gate:
     """Tasks that wait at it, functions and coroutines, and how many do."""
 
     def __init__(self) -> None:
-        self.open = threading.Event()
+        self.open = Opening()
         self._changed = threading.Condition()
         self.inside = 0
         self.most = 0
@@ -49,8 +74,7 @@ class Gate:
 
     async def wait(self) -> None:
         self._enter()
-        while not self.open.is_set():
-            await asyncio.tasks.sleep(0.02)  # hundreds that look more often would have the interpreter for themselves
+        await self.open.awaited()
         self._leave()
 
     def _enter(self) -> None:
