@@ -36,6 +36,14 @@ ENGINE = Target(
             ("the park limit is forgotten", "attempts.parks >= limit", "False"),
         ),
         *of(
+            f"{_APP}/passing.py",
+            (
+                "an admission that is repeated passes results once more",
+                ', position=attrs.evolve(position, takes=""))',
+                ")",
+            ),
+        ),
+        *of(
             f"{_APP}/delivery_run.py",
             (
                 "the trust limit does not keep from starting",

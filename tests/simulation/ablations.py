@@ -25,6 +25,7 @@ from vecna.app import (
     delivery_finish,
     delivery_run,
     firing,
+    passing,
     sweeping,
     workflow_sending,
 )
@@ -657,6 +658,16 @@ def verdicts_ignored(replace):
         real(self, item, now)
 
     replace(delivery_admit.Admission, "_judge", judge)
+
+
+@ablation("4.3 admit", "what was passed already is not passed again", "11 ", world="passing")
+def passed_again(replace):
+    real = passing.with_passed
+
+    def with_passed(backend, signature):
+        return real(backend, signature).evolve(position=signature.position)
+
+    replace(delivery_admit, "with_passed", with_passed)
 
 
 @ablation("4.4 run", "past its trust limit a worker starts nothing", "7 ", "8 ", world="canceling")

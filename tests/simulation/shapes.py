@@ -142,6 +142,11 @@ def _chord_of_chain(m: _Maker) -> Any:
     return m.chord(m.group(m.chain(m.task(), m.task("b")), m.task()), m.task())
 
 
+def _two_chords(m: _Maker) -> Any:
+    """Both callbacks may come with one lease."""
+    return m.group(*[m.chord(m.group(m.task()), m.task("b")) for _ in range(2)])
+
+
 def _called_back_member(m: _Maker) -> Any:
     return m.group(m.task(on_success=m.task("b")), m.task())
 
@@ -166,6 +171,7 @@ _MAKERS: dict[str, Any] = {
     "chain_of_group": _chain_of_group,
     "chord_of_chain": _chord_of_chain,
     "called_back_member": _called_back_member,
+    "two_chords": _two_chords,
 }
 #: Small ones come often.
 NAMES = [

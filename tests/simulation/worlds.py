@@ -7,6 +7,7 @@ from typing import Any
 #: What happens to calls, by its number in `World.disturbed`.
 PAUSE = 8  # before the call
 LATER = 7  # it comes a second time
+LOST = 4  # its reply
 WORKFLOWS = ["chain", "chain_of_group", "chord_of_chain", "chord", "wide_chord", "callbacks"]
 CROSSING = ["chain", "callbacks", "wide_chord", "chain_of_group", "chord_of_chain", "called_back_member"]
 STAGED = ["wide_group", "wide_chord", "coded_chord"]
@@ -95,6 +96,16 @@ WORLDS: dict[str, dict[str, Any]] = {
         "strikes": {"extend": LATER},
         "faults": 6,
     },
+    # Callbacks that come with one lease are passed results, and the store goes away between two of them.
+    "passing": {
+        "sends": (1, 1),
+        "workers": 1,
+        "steps": (8, 16),
+        "names": ["two_chords"],
+        "good": True,
+        "strikes": {"get_tasks": LOST},
+        "faults": 6,
+    },
     # A schedule is removed, registered anew and triggered, all at once.
     "triggers": {
         "sends": (0, 0),
@@ -128,4 +139,4 @@ MIX = [
     "racing",
 ]
 #: Worlds in which everything is disturbed in the one place where two processes can get in each other's way.
-AIMED = ["contending", "walking", "reloaded", "triggers"]
+AIMED = ["contending", "walking", "reloaded", "passing", "triggers"]

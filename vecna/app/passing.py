@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+import attrs
+
 from vecna.domain.arg import Arg
 from vecna.domain.errors import InvalidArgument
 from vecna.domain.signature import Signature
@@ -14,7 +16,9 @@ _PAGE: Final = 500
 
 
 def with_passed(backend: Backend, signature: Signature[Any]) -> Signature[Any]:
-    """The call with the results that it takes from a group behind its own positional arguments.
+    """The call with the results that it takes from a group behind its own positional arguments; it takes none any more.
+
+    Whoever is interrupted among several calls asks for all of them again: what was passed already is not passed twice.
 
     Args:
         backend: where they are.
@@ -24,9 +28,11 @@ def with_passed(backend: Backend, signature: Signature[Any]) -> Signature[Any]:
         InvalidArgument: a result is not there any more.
         BrokerUnavailable: the backend cannot be reached.
     """
-    if signature.position is None or not signature.position.takes or signature.immutable:
+    position = signature.position
+    if position is None or not position.takes or signature.immutable:
         return signature
-    return signature.evolve(args=(*signature.args, *_results(backend, signature.position.takes)))
+    args = (*signature.args, *_results(backend, position.takes))
+    return signature.evolve(args=args, position=attrs.evolve(position, takes=""))
 
 
 def _results(backend: Backend, group: str) -> Iterator[Arg]:

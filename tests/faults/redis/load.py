@@ -178,7 +178,7 @@ class Load:
         assert not self._faults, self._faults
         assert self.rounds
         for each in self.rounds:
-            assert each.results() == RESULTS, each
+            assert (results := each.results()) == RESULTS, f"{results} of {each}"
         wanted = {name for each in self.rounds for name in each.names}
         assert set(self.ran) == wanted
         assert max(self.ran.values()) <= most, {name: times for name, times in self.ran.items() if times > most}

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.app.worker.wiring import TestWiring, step
+from tests.unit.app.worker.wiring import TestWiring, run_all, step
+from vecna.domain.arg import TaskResult
 from vecna.domain.errors import InvalidArgument, InvalidSignature, TaskFailed, TaskNotRegistered
 from vecna.domain.message import Message
+from vecna.domain.plan import plan
+from vecna.domain.position import Position
 from vecna.domain.signature import Signature
-from vecna.domain.state import State
+from vecna.domain.state import State, TaskState
+from vecna.domain.workflow import Group
 from vecna.ports.values import Answer, Standing
 
 SECOND = dt.timedelta(seconds=1)
@@ -308,6 +312,26 @@ def test_an_admission_that_could_not_ask_the_backend_can_be_repeated(wiring):
     runnable, ended = deliveries.admit(batch)
 
     assert ([item.uuid for item in runnable], ended) == (["t1"], [])
+
+
+def test_an_admission_that_is_repeated_passes_results_once(wiring):
+    """It may have been interrupted between two callbacks of one lease."""
+    members = Group(Signature("one", uuid="m1"), Signature("one", uuid="m2"), group_uuid="g")
+    wiring.backend.store_plan(plan(members))
+    wiring.backend.put_states(
+        [TaskState(task_uuid=uuid, state=State.SUCCESS, results=(TaskResult("int", 7),)) for uuid in ("m1", "m2")]
+    )
+    taking = Position(takes="g")
+    wiring.registry.add("sum", lambda *numbers: sum(numbers), {})
+    wiring.send(*[Signature("sum", [1], uuid=uuid).evolve(position=taking) for uuid in ("first", "second")])
+    deliveries = wiring.deliveries()
+    batch = deliveries.lease("vecna_tasks", 10)
+
+    deliveries.admit(batch)
+    runnable, _ = deliveries.admit(batch)
+    deliveries.finish(run_all(deliveries, runnable))
+
+    assert [wiring.state(uuid).value() for uuid in ("first", "second")] == [15, 15]
 
 
 def test_one_batch_asks_the_backend_once(wiring):
