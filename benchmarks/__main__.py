@@ -17,7 +17,7 @@ import redis
 
 from benchmarks import ceiling
 from benchmarks.figures import HEAD, Figure, row
-from benchmarks.redis_server import redis_url
+from benchmarks.redis_server import clean, redis_url
 
 ADAPTERS = ("memory", "redis")
 
@@ -47,7 +47,7 @@ def main() -> None:
             try:
                 figures += _part("redis", options.scale, {"BENCH_URL": url, "BENCH_NAMESPACE": namespace})
             finally:
-                _clean(url, namespace)
+                clean(url, namespace)
     print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
     if options.json:
         measured = [{**asdict(figure), "ratio": figure.ratio} for figure in figures]
@@ -105,13 +105,6 @@ def _measure(adapter: str, scale: float) -> Iterator[Figure]:
         least = 1000 * measures.percentile(trips, percent) if trips else None
         yield Figure(adapter, f"send to result, p{percent}", 1000 * measures.percentile(seconds, percent), "ms", least)
     server.close()
-
-
-def _clean(url: str, namespace: str) -> None:
-    """Remove what was sent only to measure the sending: the server of BENCH_REDIS goes on."""
-    with redis.Redis.from_url(url) as client:
-        for key in client.scan_iter(match=f"*{namespace}*", count=1000):
-            client.unlink(key)
 
 
 def _machine() -> dict[str, Any]:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.redis_server import redis_url
+from benchmarks.redis_server import clean, redis_url
 
 ROUNDS = 5
 COROUTINES = 100
@@ -18,9 +18,13 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="how many times the usual number of tasks")
     count = max(COROUTINES, round(5_000 * parser.parse_args().scale))
     with redis_url() as url:
-        os.environ["BENCH_URL"] = url
-        for name, rate, ratio in figures(count):
-            print(f"{name:<54} {rate:>9,.0f}/s {ratio:>6.2f}", flush=True)
+        namespace = f"vecna-bench-{os.getpid()}"
+        os.environ |= {"BENCH_URL": url, "BENCH_NAMESPACE": namespace}
+        try:
+            for name, rate, ratio in figures(count):
+                print(f"{name:<54} {rate:>9,.0f}/s {ratio:>6.2f}", flush=True)
+        finally:
+            clean(url, namespace)
 
 
 def figures(count: int) -> list[tuple[str, float, float]]:

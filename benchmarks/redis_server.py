@@ -44,6 +44,13 @@ def redis_url() -> Iterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def clean(url: str, namespace: str) -> None:
+    """Remove what was sent only to measure the sending: the server of BENCH_REDIS goes on."""
+    with redis.Redis.from_url(url) as client:
+        for key in client.scan_iter(match=f"*{namespace}*", count=1000):
+            client.unlink(key)
+
+
 def _wait_for(server: "subprocess.Popen[bytes]", port: int) -> None:
     end = time.monotonic() + START_TIMEOUT
     with redis.Redis(port=port) as client:

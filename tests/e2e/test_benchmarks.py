@@ -58,3 +58,5 @@ def test_the_ways_of_coroutines_are_measured_beside_each_other(redis_server: Red
         check=True,
     )
     assert [line.split(",")[0] for line in done.stdout.splitlines()] == ["send", *["100 coroutines"] * 3]
+    with redis_server.client() as client:
+        assert not client.keys("*vecna-bench*")

@@ -46,14 +46,15 @@ class Run:
         self.chain = self.server.send_chain(
             Chain(_step("first"), Group(_step("left", "two"), Chain(_step("right"), _step("farther", "two"))), last)
         )
+        # The one that fails is first in its queue, so that the other always reports to a group that has failed.
         self.chord = self.server.send_chord(
             Chord(
-                Group(_step("member"), Signature("boom", ["boom"], queue="two")),
+                Group(Signature("boom", ["boom"], queue="one"), _step("member")),
                 _step("never").replace(on_error=[told]),
             )
         )
         callbacks = [last.on_success[0].uuid, told.uuid]
-        self.awaited = [self.chain.uuid, self.chord.uuid, self.chord.group[0].uuid, *callbacks]
+        self.awaited = [self.chain.uuid, self.chord.uuid, self.chord.group[1].uuid, *callbacks]
 
     def _ran(self, name: str) -> None:
         self.local.append(name)
