@@ -56,6 +56,11 @@ def steps(driven, namespace):
     return Steps(driven, namespace)
 
 
+def number(entry):
+    """Of an entry in an outbox."""
+    return int(entry.partition(b"<")[0])
+
+
 def arrived(driven, queue="other"):
     lease = driven.lease(queue=queue)
     driven.settle(lease)
@@ -67,13 +72,14 @@ def test_a_relay_that_died_after_any_step_is_repeated_without_harm(driven, cause
     epoch, _, entries = steps.read()  # died after reading
     assert driven.broker.counts("other").pending == 0
     epoch, _, entries = steps.read()
-    assert steps.accept(epoch, entries) == 2  # died after handing over
+    last = number(entries[-1])
+    assert steps.accept(epoch, entries) == last  # died after handing over
     assert arrived(driven) == ["a", "b"]  # and they are gone already when the next one relays
 
     assert driven.broker.relay("q") == 0
 
     assert arrived(driven) == []
-    assert steps.drop(epoch, 2) == 0  # a late repetition of the last step
+    assert steps.drop(epoch, last) == 0  # a late repetition of the last step
     cause("c")
     assert driven.broker.relay("q") == 0
     assert arrived(driven) == ["c"]
@@ -86,8 +92,8 @@ def test_a_late_relayer_brings_nothing_twice(driven, cause, steps):
     assert arrived(driven) == ["a", "b"]
     cause("c", "d")
 
-    assert steps.accept(epoch, old) == 2
-    assert steps.drop(epoch, 2) == 2
+    assert steps.accept(epoch, old) == number(old[-1])
+    assert steps.drop(epoch, number(old[-1])) == 2
     assert arrived(driven) == []
     assert driven.broker.relay("q") == 0
     assert arrived(driven) == ["c", "d"]
@@ -97,7 +103,7 @@ def test_a_gap_is_waited_for(driven, cause, steps):
     cause("a", "b", "c")
     epoch, _, entries = steps.read()
 
-    assert steps.accept(epoch, [entries[0], entries[2]]) == 1
+    assert steps.accept(epoch, [entries[0], entries[2]]) == number(entries[0])
 
     assert arrived(driven) == ["a"]
     driven.broker.relay("q")
@@ -157,11 +163,11 @@ def test_a_target_that_has_lost_everything_goes_on(driven, cause, any_redis, nam
 def test_a_target_that_has_lost_its_latest_steps_goes_on(driven, cause, any_redis, namespace, steps):
     """A failover to a replica that was behind: what had been confirmed is gone, and nothing waits for it for ever."""
     cause("a", "b", "c")
-    epoch = steps.read()[0].decode()
+    epoch, _, entries = steps.read()
     driven.broker.relay("q")
     assert arrived(driven) == ["a", "b", "c"]
     with any_redis.client() as client:
-        client.hset(f"{namespace}:q:{{other}}:inbox", "q", f"{epoch} 1")
+        client.hset(f"{namespace}:q:{{other}}:inbox", "q", f"{epoch.decode()} {number(entries[0])}")
     cause("d")
 
     assert driven.broker.relay("q") == 0
@@ -169,15 +175,48 @@ def test_a_target_that_has_lost_its_latest_steps_goes_on(driven, cause, any_redi
     assert arrived(driven) == ["d"]
 
 
+@pytest.mark.parametrize("old", [b"%d 0 1795508673003 - %b %b", b"%d 0;code 1795508673003 - %b %b"])
+def test_entries_of_an_earlier_version_arrive_before_those_of_this_one(driven, cause, any_redis, namespace, steps, old):
+    cause("c")
+    epoch, _, (entry,) = steps.read()
+    with any_redis.client() as client:
+        client.delete(outbox := f"{namespace}:q:{{q}}:outbox:other")
+        client.rpush(outbox, *[old % (n, uuid, uuid) for n, uuid in ((7, b"a"), (8, b"b"))], entry.replace(b"<0", b"<8"))
+
+    assert driven.broker.relay("q") == 0
+
+    assert arrived(driven) == ["a", "b", "c"]
+
+
+def test_a_source_that_has_lost_its_latest_steps_goes_on(driven, cause, any_redis, namespace):
+    """A failover to a replica that was behind: a number that has arrived already is not given to something new."""
+    cause("a")
+    driven.broker.relay("q")
+    with any_redis.client() as client:
+        kept = {key: client.dump(key) for key in client.keys(f"{namespace}:q:{{q}}:*")}
+        cause("b", "c")  # of this the replica has heard nothing
+        driven.broker.relay("q")
+        assert arrived(driven) == ["a", "b", "c"]
+        client.delete(*client.keys(f"{namespace}:q:{{q}}:*"))
+        for key, value in kept.items():
+            client.restore(key, 0, value)
+    cause("d")
+    cause("c")  # what was lost is done again
+
+    assert driven.broker.relay("q") == 0
+
+    assert arrived(driven) == ["d", "c"]
+
+
 def test_a_confirmation_of_an_epoch_that_is_over_drops_nothing(driven, cause, any_redis, namespace, steps):
     cause("a", "b")
-    old_epoch = steps.read()[0]
+    old_epoch, _, old_entries = steps.read()
     with any_redis.client() as client:
         client.delete(*client.keys(f"{namespace}:q:{{q}}:*"))
     _until_later(steps, old_epoch)
     cause("c")
 
-    assert steps.drop(old_epoch, 2) == 1
+    assert steps.drop(old_epoch, number(old_entries[-1])) == 1
 
     assert driven.broker.relay("q") == 0
     assert arrived(driven) == ["c"]

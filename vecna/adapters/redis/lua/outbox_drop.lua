@@ -10,12 +10,14 @@ local call = redis.call
 if (call('HGET', Q .. ':meta', 'epoch') or '0') == ARGV[1] then
     for n = 2, #ARGV, 2 do
         local key = Q .. ':outbox:' .. ARGV[n]
-        local head = call('LINDEX', key, 0)
-        if head then
-            local count = tonumber(ARGV[n + 1]) - tonumber(string.match(head, '^%d+')) + 1
-            if count > 0 then
-                call('LTRIM', key, count, -1)
-            end
+        local count, arrived = 0, tonumber(ARGV[n + 1])
+        local entry = call('LINDEX', key, 0)
+        while entry and tonumber(string.match(entry, '^%d+')) <= arrived do
+            count = count + 1
+            entry = call('LINDEX', key, count)
+        end
+        if count > 0 then
+            call('LTRIM', key, count, -1)
         end
         if call('EXISTS', key) == 0 then
             call('SREM', Q .. ':outboxes', ARGV[n])
