@@ -178,7 +178,7 @@ def test_a_target_that_has_lost_its_latest_steps_goes_on(driven, cause, any_redi
 @pytest.mark.parametrize("old", [b"%d 0 1795508673003 - %b %b", b"%d 0;code 1795508673003 - %b %b"])
 def test_entries_of_an_earlier_version_arrive_before_those_of_this_one(driven, cause, any_redis, namespace, steps, old):
     cause("c")
-    epoch, _, (entry,) = steps.read()
+    _epoch, _, (entry,) = steps.read()
     with any_redis.client() as client:
         client.delete(outbox := f"{namespace}:q:{{q}}:outbox:other")
         client.rpush(outbox, *[old % (n, uuid, uuid) for n, uuid in ((7, b"a"), (8, b"b"))], entry.replace(b"<0", b"<8"))
