@@ -161,6 +161,11 @@ ENGINE = Target(
         *of(
             f"{_APP}/schedule_book.py",
             ("nobody is told of a schedule", "            broker.ring(message.queue)\n", "            pass\n"),
+            (
+                "each attempt to store a schedule begins anew",
+                "        if self._began_at is None:\n",
+                "        if True:\n",
+            ),
         ),
         *of(
             f"{_APP}/firing.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -28,8 +29,9 @@ class Wiring:
     clock: Any
     random: Any
 
-    def store_periodic_tasks(self) -> None:
+    def storing_periodic_tasks(self) -> Callable[[], None]:
         """There are none."""
+        return lambda: None
 
 
 class Process:

@@ -46,6 +46,7 @@ class ScheduleBook:
         self._server = server
         #: Removes a schedule and cancels its occurrences.
         self.cancel = cancel
+        self._began_at: dt.datetime | None = None
 
     @property
     def pool(self) -> Pool:
@@ -62,8 +63,18 @@ class ScheduleBook:
         """The store's time."""
         return self._broker.due_schedules(0).now
 
-    def put(self, draft: Draft, began_at: dt.datetime) -> ScheduleRecord:
-        """Store a schedule, unless it was removed since `began_at`; what stands then, or would."""
+    def begin(self) -> dt.datetime:
+        """The store's time when this was called first: what is removed from then on, `put` does not store again."""
+        if self._began_at is None:
+            self._began_at = self.now()
+        return self._began_at
+
+    def put(self, draft: Draft) -> ScheduleRecord:
+        """Store a schedule, unless it was removed since `begin`; what stands then, or would.
+
+        It may be called until it works: a removal between two of its attempts holds.
+        """
+        began_at = self.begin()
         record = draft.record(began_at)
         stands = self._broker.put_schedule(record, began_at) or record
         self._announce(stands, self.now())  # it may have taken long to store

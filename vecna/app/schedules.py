@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from functools import partial
 
 import attrs
 
@@ -20,7 +22,7 @@ from vecna.domain.cancellation import Cancellation
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.ids import check_id
 from vecna.domain.message import code_of_occurrences
-from vecna.domain.schedule import Kind, Missed, ScheduleRecord
+from vecna.domain.schedule import Kind, Missed
 from vecna.domain.signature import Signature
 from vecna.domain.workflow import Chain, Chord, Group, Link
 
@@ -162,17 +164,14 @@ class ScheduleServer(WorkflowServer):
         Raises:
             BrokerUnavailable: the broker cannot be reached; the call may be repeated.
         """
-        declared = self.registry.declared()
-        if not declared:
-            return
-        began_at = self._book.now()
-        for each in declared:
-            try:
-                self._book.put(drafted("task", each.when, each.task.signature(), self._sending), began_at)
-            except BrokerUnavailable:
-                raise
-            except Exception as exc:  # noqa: BLE001  # also what the pre-publish handler raises
-                log.error(f"the schedule of task {each.task.name} is not stored: {exc}", task=each.task.name)
+        self.storing_periodic_tasks()()
+
+    def storing_periodic_tasks(self) -> Callable[[], None]:
+        """What does `store_periodic_tasks`, to be called until it works.
+
+        Its calls count as one: a schedule that is removed after the first is not stored by a later one.
+        """
+        return partial(self._store_declared, self._book)
 
     store_periodic_tasks_async = twin(store_periodic_tasks)
 
@@ -209,17 +208,22 @@ class ScheduleServer(WorkflowServer):
 
     def _send_periodic(self, kind: Kind, when: When, link: Link) -> Schedule:
         draft = drafted(kind, when, link, self._sending)
-        here = self._here()
-        began: list[dt.datetime] = []
-
-        def attempt() -> ScheduleRecord:
-            if not began:  # a schedule that is removed from now on is not stored again
-                began.append(self._book.now())
-            return self._book.put(draft, began[0])
-
+        here, book = self._here(), self._book
         signatures = (link,) if isinstance(link, Signature) else tuple(link.signatures())
-        record = self._sending.insisting.insist(attempt, signatures, here.adapters.clock, here.closing)
-        return Schedule(self._book, record)
+        record = self._sending.insisting.insist(partial(book.put, draft), signatures, here.adapters.clock, here.closing)
+        return Schedule(book, record)
+
+    def _store_declared(self, book: ScheduleBook) -> None:
+        declared = self.registry.declared()
+        if declared:
+            book.begin()
+        for each in declared:
+            try:
+                book.put(drafted("task", each.when, each.task.signature(), self._sending))
+            except BrokerUnavailable:
+                raise
+            except Exception as exc:  # noqa: BLE001  # also what the pre-publish handler raises
+                log.error(f"the schedule of task {each.task.name} is not stored: {exc}", task=each.task.name)
 
     @property
     def _book(self) -> ScheduleBook:

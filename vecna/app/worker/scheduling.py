@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from vecna.app.delivery_values import Wiring
@@ -24,8 +25,11 @@ _STORING: Final = "storing its schedules"
 class Served(Wiring, Protocol):
     """What a worker needs of its server."""
 
-    def store_periodic_tasks(self) -> None:
-        """Store the schedules that are declared with the tasks. One that cannot be stored is logged."""
+    def storing_periodic_tasks(self) -> Callable[[], None]:
+        """What stores the schedules that are declared with the tasks, to be called until it works.
+
+        One that cannot be stored is logged; one that is removed after the first call is not stored by later ones.
+        """
 
 
 class Scheduling:
@@ -74,6 +78,7 @@ class Scheduling:
     def loop(self) -> None:
         """What its thread runs."""
         stored = False
+        store = self._wiring.storing_periodic_tasks()
         while not self._stopping:
             source = _SOURCE if stored else _STORING
             mark = self._outage.recoveries
@@ -82,7 +87,7 @@ class Scheduling:
             failed = False
             try:
                 if not stored:
-                    self._wiring.store_periodic_tasks()
+                    store()
                     stored = True
                     pause = 0.0
                 else:

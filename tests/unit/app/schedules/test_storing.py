@@ -372,6 +372,34 @@ def test_a_handler_that_refuses_one_stops_no_other(rig):
     assert "first" in lines.of("error")[0]
 
 
+def test_a_worker_that_tries_again_stores_nothing_that_was_cancelled_after_its_first_attempt(rig, monkeypatch):
+    @rig.server.periodic("@hourly", code="c")
+    def own() -> None: ...
+
+    put = rig.server.broker.put_schedule
+    answers = iter([BrokerUnavailable("reply lost")])
+
+    def flaky(record, began_at=None):
+        stands = put(record, began_at)
+        for lost in answers:
+            raise lost
+        return stands
+
+    monkeypatch.setattr(rig.server.broker, "put_schedule", flaky)
+    store = rig.server.storing_periodic_tasks()
+    with pytest.raises(BrokerUnavailable):
+        store()
+    rig.clock.advance(1)
+    assert rig.server.cancel_periodic_task("c").schedules == ("c",)
+    rig.clock.advance(1)
+
+    store()
+
+    assert rig.server.schedules() == []
+    rig.server.store_periodic_tasks()  # a call that begins after the cancel
+    assert [schedule.code for schedule in rig.server.schedules()] == ["c"]
+
+
 # -- through the task --------------------------------------------------------------------------------------------------
 
 

@@ -321,6 +321,7 @@ def test_what_it_could_not_store_at_first_it_stores_when_the_broker_is_there():
         wiring.until(lambda: "due_schedules" in wiring.broker.calls)
 
     assert len(calls) == 3
+    assert wiring.begun == 1  # three attempts of one call
 
 
 class Storing(TestWiring):
@@ -328,9 +329,11 @@ class Storing(TestWiring):
 
     __test__ = False
     store: Callable[[], None]
+    begun = 0
 
-    def store_periodic_tasks(self) -> None:
-        self.store()
+    def storing_periodic_tasks(self) -> Callable[[], None]:
+        self.begun += 1
+        return self.store
 
 
 def test_with_nothing_planned_it_asks_about_once_a_second():

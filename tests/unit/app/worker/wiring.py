@@ -95,8 +95,9 @@ class TestWiring:
     def deliveries(self, worker: str = "w1", hooks: RunHooks | None = None) -> Deliveries:
         return Deliveries(self, worker, hooks)
 
-    def store_periodic_tasks(self) -> None:
+    def storing_periodic_tasks(self) -> Callable[[], None]:
         """There are none."""
+        return lambda: None
 
     def send(self, *signatures: Signature[Any]) -> None:
         self.broker.enqueue([Message.of(signature, self.config.default_queue) for signature in signatures])
