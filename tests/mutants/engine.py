@@ -55,6 +55,15 @@ ENGINE = Target(
                 "if item.canceled:  # since its lease",
                 "if False:",
             ),
+            ("what was handed back starts", "if item.decision is not None:  # it was handed back", "if False:  # it"),
+        ),
+        *of(
+            f"{_APP}/worker/loop.py",
+            (
+                "a coroutine that is cancelled before it begins is forgotten",
+                "            self._loop.call_soon(self._check_begun, items)",
+                "            pass",
+            ),
         ),
         *of(
             f"{_APP}/worker/intake.py",

@@ -76,8 +76,8 @@ class Runner:
         """Run a function here, in a context of its own. Never raises.
 
         Returns:
-            Whether the item now has its outcome by this call. False: its lease is not to be trusted any more, and it
-            was not started (`started` is None); or its time limit has already ended it.
+            Whether the item now has its outcome by this call. False: its lease is not to be trusted any more, or it was
+            handed back, and it was not started (`started` is None); or its time limit has already ended it.
         """
         if not self._begin(item):
             return item.outcome is not None
@@ -156,6 +156,8 @@ class Runner:
     def _begin(self, item: Item) -> bool:
         now = self._clock.monotonic()
         if item.hold.lost or now >= item.hold.trusted_until:
+            return False
+        if item.decision is not None:  # it was handed back since
             return False
         if item.canceled:  # since its lease
             item.complete(Canceled(), None, self._clock.now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from vecna import log
@@ -19,13 +19,13 @@ class CoroutineLoop:
     """Runs coroutines. The thread begins with the first one. `start`, `cancel` and `stop` from any thread.
 
     Args:
-        run: awaits one item; never raises.
+        run: awaits one item, if it still should run; never raises.
         ended: told of the items whose run is over, in batches, on the loop; returns those that may start next.
         name: of the worker.
     """
 
     def __init__(
-        self, run: Callable[[Item], Awaitable[Any]], ended: Callable[[list[Item]], Iterable[Item]], name: str
+        self, run: Callable[[Item], Awaitable[Any]], ended: Callable[[list[Item]], Sequence[Item]], name: str
     ) -> None:
         self._run = run
         self._ended = ended
@@ -67,11 +67,23 @@ class CoroutineLoop:
 
     # -- on the loop -------------------------------------------------------------------------------------------------
 
-    def _begin(self, items: Iterable[Item]) -> None:
+    def _begin(self, items: Sequence[Item]) -> None:
         assert self._loop is not None
         for item in items:
             # A context of its own: it may be the end of another task that starts it.
             self._tasks[item] = self._loop.create_task(self._one(item), context=contextvars.Context())
+        if items:
+            self._loop.call_soon(self._check_begun, items)  # comes after the first steps of all of them
+
+    def _check_begun(self, items: Sequence[Item]) -> None:
+        """Begin anew what was cancelled before its first step, by us or by a user's coroutine: `_one` never saw it.
+
+        Whether it still should run, the run finds out. One look for all costs a tenth of a callback for each.
+        """
+        waiting = [(item, self._tasks.get(item)) for item in items if item.started is None]
+        unseen = [item for item, task in waiting if task is not None and task.cancelled()]
+        if unseen and not self._stopping:
+            self._begin(unseen)
 
     async def _one(self, item: Item) -> None:
         try:
