@@ -330,7 +330,7 @@ LUA = Target(
         ),
         *of(
             f"{_LUA}/accept.lua",
-            ("a follow-up arrives twice", "if tonumber(number) == cursor + 1 then", "if true then"),
+            ("a follow-up arrives twice", "if number > cursor and before <= cursor then", "if before <= cursor then"),
             ("entries of an old epoch arrive", "if epoch < known_epoch then", "if false then"),
         ),
         *of(
