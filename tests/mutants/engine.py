@@ -74,6 +74,19 @@ ENGINE = Target(
             ),
         ),
         *of(
+            f"{_APP}/worker/doorbell.py",
+            (
+                "a full worker still asks for work at its other queues",
+                "                self._leaving = True\n",
+                "                self._leaving = False\n",
+            ),
+            (
+                "what has come before it left is kept",
+                "return self._lingering is not None and self._lingering.leave()",
+                "return self._lingering is not None and self._lingering.leave() and False",
+            ),
+        ),
+        *of(
             f"{_APP}/worker/slots.py",
             (
                 "what comes to a worker that stops is started",

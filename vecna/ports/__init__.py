@@ -13,6 +13,7 @@ from vecna.ports.async_queueing import AsyncQueueing
 from vecna.ports.backend import Backend, Listener, States, Waiting
 from vecna.ports.broker import Broker, Cancelling, Inspection, Queueing, Waiter, Wakeup
 from vecna.ports.clock import Clock
+from vecna.ports.leaving import Leaving
 from vecna.ports.lock import Grant, Lock
 from vecna.ports.plans import Following, NodeState, NodeStatus, Plans, Report, Reported
 from vecna.ports.presence import Presence
@@ -58,6 +59,7 @@ __all__ = [
     "Grant",
     "Inspection",
     "Lease",
+    "Leaving",
     "Listener",
     "Lock",
     "Message",

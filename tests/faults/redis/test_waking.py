@@ -99,6 +99,25 @@ def test_a_wait_that_was_woken_takes_no_marker(driven, any_redis, key):
     waiter.close()
 
 
+def test_who_was_woken_asks_for_nothing_more_and_keeps_its_connection(driven, any_redis):
+    """A full worker has nothing to take back, and nothing to connect anew, for each task that wakes it."""
+    waiter, used = driven.broker.waiter(), []
+    with ThreadPoolExecutor(1) as threads, any_redis.client() as client:
+        for number in range(3):
+            driven.lease()
+            waiting = threads.submit(waiter.wait, ["q", "other"], PATIENCE)
+            _until_blocked(any_redis, 1)
+            used += [each["id"] for each in client.client_list() if "b" in each["flags"]]
+            driven.send(f"t{number}")
+            waiting.result(PATIENCE)
+
+            assert (waiter.lingers(), waiter.leave()) == (False, False)
+    waiter.close()
+
+    assert len(used) == 3
+    assert len(set(used)) == 1
+
+
 def test_a_waiter_can_go_on_with_other_queues(driven):
     waiter = driven.broker.waiter()
     waiter.wait(["q"], 0.01)

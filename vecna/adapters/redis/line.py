@@ -90,14 +90,20 @@ class Line:
         """Read the next reply; an error that the server sends is raised."""
         return self._connection.read_response()
 
-    def leave(self) -> None:
-        """Close the connection, and wait a moment until the server knows: it then gives nothing more to it."""
+    def leave(self) -> bool:
+        """Close the connection, and wait a moment until the server knows: it then gives nothing more to it.
+
+        Returns:
+            Whether it has given something before that was not read.
+        """
+        given = False
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
             self.socket.settimeout(_FAREWELL)
             while self.socket.recv(4096):
-                pass  # what it has given before
+                given = True
         self.close()
+        return given
 
     def close(self) -> None:
         """Close the connection."""

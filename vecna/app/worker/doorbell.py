@@ -9,6 +9,7 @@ from vecna.app.config import Config
 from vecna.app.worker.outage import Outage
 from vecna.ports.broker import Waiter
 from vecna.ports.clock import Clock
+from vecna.ports.leaving import Leaving
 
 _SOURCE = "waiting for work"
 
@@ -44,24 +45,35 @@ class Doorbell:
         self._outage = outage
         self._ring = ring
         self._missed = missed
-        self._armed = threading.Event()
-        self._pause = threading.Event()
+        self._lingering = waiter if isinstance(waiter, Leaving) else None
+        self._guard = threading.Lock()  # of what follows, which is changed together
+        self._armed = threading.Event()  # or to leave, or to stop
+        self._leaving = False
         self._waiting = False
+        self._pause = threading.Event()
         self._stopping = False
         outage.wakes(self._pause)
 
     def arm(self) -> None:
         """Wait for work, until it rings."""
-        self._armed.set()
+        with self._guard:
+            self._leaving = False
+            self._armed.set()
 
     def disarm(self) -> None:
         """Leave new work to other workers: there is no free slot."""
-        if self._armed.is_set():
+        with self._guard:
+            waits = self._waiting and self._armed.is_set()
             self._clear()
-            if self._waiting:
-                self._waiter.wake()
+            if not self._waiting and self._lingering is not None and self._lingering.lingers():
+                self._leaving = True
+                self._armed.set()
+        if waits:
+            self._waiter.wake()
 
     def _clear(self) -> None:
+        """Under the guard."""
+        self._leaving = False
         self._armed.clear()
         if self._stopping:  # what has just been cleared away was the end
             self._armed.set()
@@ -83,8 +95,7 @@ class Doorbell:
             if self._stopping:
                 return
             try:
-                self._waiting = True
-                self._waiter.wait(self._queues, self._config.poll_interval)
+                may_have_work = self._wait_or_leave()
             except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
                 if self._stopping:
                     return
@@ -94,9 +105,26 @@ class Doorbell:
                 continue
             finally:
                 self._waiting = False
-            self._outage.ok(_SOURCE)
             if self._stopping:
                 return
+            if may_have_work:
+                self._ring()
+
+    def _wait_or_leave(self) -> bool:
+        """Do what it was told last; whether there may be work after it."""
+        with self._guard:
+            leaving = self._leaving
+            self._waiting = self._armed.is_set() and not leaving
+            if leaving:
+                self._clear()
+        if leaving:
+            return self._lingering is not None and self._lingering.leave()
+        if not self._waiting:  # disarmed before it began
+            return False
+        self._waiter.wait(self._queues, self._config.poll_interval)
+        self._outage.ok(_SOURCE)
+        with self._guard:
+            self._waiting = False
             # Also when it was disarmed meanwhile: then a wake-up may have been meant for another worker.
             self._clear()
-            self._ring()
+        return True

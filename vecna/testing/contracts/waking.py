@@ -11,12 +11,18 @@ import pytest
 from vecna.adapters.clock import SystemClock
 from vecna.domain.errors import InvalidArgument
 from vecna.ports.broker import Broker, Waiter
+from vecna.ports.leaving import Leaving
 from vecna.ports.values import SettleAs
 from vecna.testing.contracts.driven import BrokerCase, DrivenQueue, names
 from vecna.testing.contracts.values import HOSTILE, PATIENCE, SECOND
 
 #: Longer than anybody waits: a wait that ends by its timeout is seen to be broken.
 LONG = PATIENCE * 3
+
+
+def leave(waiter: Waiter) -> bool:
+    """Have a waiter take back what it asks for; where that is not offered, it asks for nothing beyond its wait."""
+    return isinstance(waiter, Leaving) and waiter.leave()
 
 
 class WakeLaws(BrokerCase):
@@ -229,6 +235,48 @@ class WakeLaws(BrokerCase):
         live_queue.send("a")
 
         stays.result(PATIENCE)
+
+    def test_who_has_left_after_a_wake_up_takes_none_at_its_other_queues(
+        self, live: Broker, waiting: Callable[..., tuple[Waiter, Future[None]]]
+    ) -> None:
+        """Its worker was woken for one queue and is full: another, which began to wait later, gets what comes next."""
+        first, future = waiting("one", "two", "three")
+        DrivenQueue(live, SystemClock(), "two").send("a")
+        future.result(PATIENCE)
+
+        leave(first)
+        _, then = waiting("one")
+        DrivenQueue(live, SystemClock(), "one").send("b")
+
+        then.result(PATIENCE)
+        assert not (isinstance(first, Leaving) and first.lingers())
+        with ThreadPoolExecutor(1) as threads:  # and it can wait again, for all of them
+            again = threads.submit(first.wait, ["one", "two", "three"], LONG)
+            DrivenQueue(live, SystemClock(), "three").send("c")
+            again.result(PATIENCE)
+
+    def test_a_wake_up_that_came_before_it_left_is_told(
+        self, live: Broker, waiting: Callable[..., tuple[Waiter, Future[None]]]
+    ) -> None:
+        """It is told so that it can pass it on; or it has not taken it, and another is woken."""
+        first, future = waiting("one", "two")
+        DrivenQueue(live, SystemClock(), "two").send("a")
+        future.result(PATIENCE)
+        DrivenQueue(live, SystemClock(), "one").send("b")
+
+        if not leave(first):
+            waiting("one")[1].result(PATIENCE)
+
+    def test_who_waits_is_not_disturbed_by_leaving(
+        self, live_queue: DrivenQueue, waiting: Callable[..., tuple[Waiter, Future[None]]]
+    ) -> None:
+        """It came too late, from another thread: there is a free slot again."""
+        waiter, future = waiting()
+
+        leave(waiter)
+        live_queue.send("a")
+
+        future.result(PATIENCE)
 
     @pytest.mark.parametrize("hostile", HOSTILE)
     def test_a_wait_at_a_wrong_name_is_refused(self, live: Broker, hostile: str) -> None:

@@ -26,6 +26,8 @@ from vecna.domain.decide import Succeeded
 from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.signature import Signature
 from vecna.domain.state import State
+from vecna.ports.broker import Waiter
+from vecna.ports.leaving import Leaving
 
 QUEUE = "vecna_tasks"
 PATIENCE = 20.0
@@ -780,3 +782,65 @@ def test_a_doorbell_says_when_waiting_has_failed_since_a_ring_may_have_gone_with
     doorbell.stop()
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+class Lingering(Waiter, Leaving):
+    """Still asks for work at other queues when a wait is over."""
+
+    def __init__(self, *, took: bool = False) -> None:
+        self.took = took
+        self.asks = False
+        self.did: list[str] = []
+
+    def wait(self, queues, timeout):
+        self.did.append("wait")
+        self.asks = True
+
+    def wake(self):
+        self.did.append("wake")
+
+    def close(self):
+        pass
+
+    def lingers(self):
+        return self.asks
+
+    def leave(self):
+        self.did.append("leave")
+        self.asks = False
+        return self.took
+
+
+def _does(waiter: Lingering, *steps: str) -> list[str]:
+    """What a doorbell does that is told these things: a step each time that its thread waits to be told something."""
+    told = deque([*steps, "stop"])
+
+    def until_told(_: threading.Event) -> None:
+        for word in told.popleft().split():
+            getattr(doorbell, word)()
+
+    clock: Any = SimpleNamespace(wait=until_told)
+    outage: Any = SimpleNamespace(ok=lambda _: None, wakes=lambda _: None)
+    config: Any = SimpleNamespace(poll_interval=5.0)
+    doorbell = Doorbell(waiter, [QUEUE], config, clock, outage, lambda: waiter.did.append("ring"))
+    doorbell.loop()
+    return waiter.did
+
+
+@pytest.mark.parametrize("took", [False, True])
+def test_a_full_worker_takes_back_once_what_its_doorbell_still_asks_for(took):
+    """And passes on what has come there before."""
+    did = _does(Lingering(took=took), "arm", "disarm disarm", "disarm", "arm")
+
+    assert did == ["wait", "ring", "leave", *(["ring"] if took else []), "wait", "ring"]
+
+
+def test_a_doorbell_that_is_armed_again_keeps_what_it_asks_for():
+    assert _does(Lingering(), "arm", "disarm arm", "arm disarm", "disarm arm") == [
+        *("wait", "ring", "wait", "ring"),
+        *("leave", "wait", "ring"),
+    ]
+
+
+def test_a_doorbell_that_is_disarmed_before_it_waits_does_not():
+    assert _does(Lingering(), "arm disarm") == []
