@@ -23,6 +23,7 @@ LOOPS = Target(
             ("all queues share a lane", "queues: Queues = messages[0].queue\n", 'queues: Queues = ""\n'),
             ("a call takes any number", "if parcels and (count > _MOST or size > _MOST_BYTES):", "if False:"),
             ("who is left behind hears nothing", 'parcel.fail(BrokerUnavailable("the sending was cut off"))', "pass"),
+            ("a lane that never began stays in the books", "        if self.is_open:\n", "        if False:\n"),
             (
                 "a lane is opened for each",
                 "        if lane is not None:\n            lane.waiting",

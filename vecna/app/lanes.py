@@ -127,6 +127,7 @@ class Lanes:
         lane = self._lanes[loop, queues] = _Lane(self._enqueue, lambda: self._lanes.pop((loop, queues), None))
         lane.waiting.append(parcel)
         lane.task = contextvars.Context().run(loop.create_task, lane.serve())
+        lane.task.add_done_callback(lane.ended)
 
     def _forget_closed_loops(self) -> None:
         """What was under way on a loop that was closed too early will never end."""
@@ -188,12 +189,14 @@ class _Lane:
         leave: called when nobody is left.
         waiting: who goes with the next calls.
         task: makes the calls.
+        is_open: whether somebody may still join.
     """
 
     enqueue: Enqueue
     leave: Callable[[], object]
     waiting: deque[Parcel] = attrs.field(factory=deque)
     task: asyncio.Task[None] | None = None
+    is_open: bool = True
 
     async def serve(self) -> None:
         """Make calls until nobody waits."""
@@ -202,10 +205,19 @@ class _Lane:
             while under_way := self._next():
                 await self._carry(under_way)
         finally:
-            self.leave()
-            for parcel in (*under_way, *self.waiting):
-                # The loop is ending. Whoever goes on nevertheless tries again.
-                parcel.fail(BrokerUnavailable("the sending was cut off"))
+            self._end(under_way)
+
+    def ended(self, _: object) -> None:
+        """The task is over. If it was cancelled before its first step, `serve` does not know."""
+        if self.is_open:
+            self._end(())
+
+    def _end(self, under_way: Sequence[Parcel]) -> None:
+        self.is_open = False
+        self.leave()
+        for parcel in (*under_way, *self.waiting):
+            # The loop is ending, or all its tasks were cancelled. Whoever goes on nevertheless tries again.
+            parcel.fail(BrokerUnavailable("the sending was cut off"))
 
     def _next(self) -> list[Parcel]:
         """What goes with the next call."""

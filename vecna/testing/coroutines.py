@@ -111,6 +111,8 @@ class Coroutines:
             task.cancel()
             self._drive(task)
             raise
+        except asyncio.CancelledError:  # before its first step, by what another has left behind: as in a worker
+            self.run(item)
         finally:
             self._task = None
             if limit is not None:

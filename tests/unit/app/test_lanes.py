@@ -145,6 +145,23 @@ async def test_who_leaves_before_the_call_is_not_sent_and_who_leaves_during_it_h
     assert before.cancelled()
 
 
+async def test_a_lane_that_is_cancelled_before_its_first_step_holds_nobody_up() -> None:
+    """Programs tidy up by cancelling all tasks that there are."""
+    broker = Slow()
+    lanes = lanes_of(broker)
+    cut_off = sending(lanes, "a")
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await turns()
+
+    assert isinstance(cut_off.exception(), BrokerUnavailable)
+    later = sending(lanes, "b")
+    broker.go.release()
+    await turns()
+    assert later.result() == [True]
+    assert lanes._lanes == {}
+
+
 async def test_no_queue_waits_for_another() -> None:
     broker = Slow()
     broker.closed.add("stuck")

@@ -177,6 +177,25 @@ def test_what_a_coroutine_leaves_behind_ends_with_the_harness(shop: Shop) -> Non
     assert ended == [True]
 
 
+def test_what_a_coroutine_leaves_behind_does_not_keep_the_next_from_beginning(
+    shop: Shop, harness: Harness, asleep: Any
+) -> None:
+    async def cancel_all() -> None:
+        await sleep(0)  # until the next has a task, but has not begun
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    @shop.server.task
+    async def leave() -> None:
+        shop.calls.append(asyncio.create_task(cancel_all()))
+
+    leave.send()
+    harness.run()
+    result = asleep.send(1)
+    assert harness.run() == 1
+    assert result.get() == "MainThread"
+
+
 def test_a_planned_error_is_raised_by_a_coroutine_too(shop: Shop, harness: Harness, asleep: Any) -> None:
     harness.fail_next(asleep, OSError("away"))
     asleep.send(1)
