@@ -173,6 +173,7 @@ ENGINE = Target(
                 "            pass\n",
             ),
             ("schedules are looked for whenever it rings", "max(begin + least, clock.monotonic() + _AFTER)", "begin"),
+            ("after a fault all are late", "due_at = self._firer.due_at", "due_at = None"),
             ("who hears nothing trusts in rings", "        if not self._listening:\n", "        if False:\n"),
             (
                 "a ring that may be lost is looked for once",
@@ -208,8 +209,23 @@ ENGINE = Target(
             ),
             (
                 "the callbacks of an occurrence are unknown until it has run",
-                "        if later:\n",
+                "        if self._owed:\n",
                 "        if False:\n",
+            ),
+            (
+                "what a lost reply has fired has no records",
+                "        self._owe(shots)  # it may",
+                "        # it may",
+            ),
+            (
+                "what cannot be decided stops all others",
+                "        if len(free) < len(records):\n            with self._bearing():",
+                "        if len(free) < len(records):\n            with contextlib.nullcontext():",
+            ),
+            (
+                "those that wait take the place of others",
+                "due_schedules(_MOST + self._undecided)",
+                "due_schedules(_MOST)",
             ),
         ),
         *of(

@@ -7,6 +7,7 @@ either a schedule that is still due or a message that the next worker carries to
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -37,6 +38,8 @@ _RELAYS: Final = 20
 #: Seconds after which what another worker may have left in the outbox is carried over, where the broker does not say.
 _LOOK: Final = 10.0
 _PAGE: Final = 500
+#: So many records of what occurrences may cause are kept while they cannot be written.
+_MOST_OWED: Final = 5000
 #: So many versions are remembered as logged.
 _MOST_LOGGED: Final = 1000
 #: A message that stands so is not over.
@@ -68,7 +71,12 @@ class Firer:
         self._broker = wiring.broker
         self._backend = wiring.backend
         self._next: dt.datetime | None = None
+        self._undecided = 0
+        self._owed: dict[str, TaskState] = {}
+        self._faults: list[Exception] = []
         self._relayed = -_LOOK
+        #: When, by the monotonic clock, there is more to do, also after a step that has raised; None: unknown.
+        self.due_at: float | None = None
         self._logged: set[tuple[str, int]] = set()
 
     def step(self) -> dt.timedelta | None:
@@ -78,30 +86,46 @@ class Firer:
             How long until there is more to do: nothing if there is some left now; None if nothing is planned.
 
         Raises:
-            BrokerUnavailable: broker or backend cannot be reached; what was begun, the next step of any worker ends.
+            BrokerUnavailable: broker or backend cannot be reached, or not all of them; what that does not hinder was
+                done. What was begun, the next step of any worker ends.
         """
         clock = self._wiring.clock
-        found = self._broker.due_schedules(_MOST)
+        self._faults, self.due_at = [], None
+        found = self._broker.due_schedules(_MOST + self._undecided)  # who has to wait takes nobody's place
         looked = clock.monotonic()
         came = self._next is not None and self._next <= found.now
-        records, undecided = self._decidable(found.records)
-        unfinished = self._unfinished([record.last_uuid for record in records if not record.overlap])
+        records, unfinished = self._decidable(found.records)
+        self._undecided = len(found.records) - len(records)
         share = max(1, _MOST_FIRED // max(1, len(records)))
         shots = [
             shot
             for record in records
             for shot in self._aim(record, found.now, share, is_free=record.last_uuid not in unfinished)
         ]
-        again = self._fire(shots) or undecided
-        waits = found.waiting if found.waiting is not None else came or looked - self._relayed >= _LOOK
-        if shots or waits:
-            self._relay()
+        again = self._fire(shots)
         following = [shot.call.following for shot in shots if shot.call.following is not None]
         self._next = min([*following, *([found.next_due] if found.next_due else [])], default=None)
-        if again or self._next is None:
-            return dt.timedelta(0) if again else None
-        passed = dt.timedelta(seconds=clock.monotonic() - looked)
-        return max(self._next - found.now - passed, dt.timedelta(0))
+        if again:
+            self.due_at = looked
+        elif self._next is not None:
+            self.due_at = looked + (self._next - found.now).total_seconds()
+        waits = found.waiting if found.waiting is not None else came or looked - self._relayed >= _LOOK
+        if shots or (waits and not self._faults):
+            with self._bearing():
+                self._relay()
+        if self._faults:
+            raise self._faults[0]
+        if self._undecided:
+            return dt.timedelta(0)
+        return None if self.due_at is None else dt.timedelta(seconds=max(self.due_at - clock.monotonic(), 0))
+
+    @contextlib.contextmanager
+    def _bearing(self) -> Iterator[None]:
+        """Go on in spite of whatever a port raises, until the end of the step: it must not hinder all the rest."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001  # it is raised then
+            self._faults.append(exc)
 
     # -- what to fire ------------------------------------------------------------------------------------------------
 
@@ -185,14 +209,17 @@ class Firer:
 
     # -- whether the last one is over --------------------------------------------------------------------------------
 
-    def _decidable(self, records: Sequence[ScheduleRecord]) -> tuple[Sequence[ScheduleRecord], bool]:
-        """Those that can be fired or left out now, and whether others have to wait.
+    def _decidable(self, records: Sequence[ScheduleRecord]) -> tuple[Sequence[ScheduleRecord], set[str]]:
+        """Those that can be fired or left out now, and which of their last occurrences are not over.
 
-        Where the last occurrence stands can only be seen when it has arrived.
+        Others have to wait: where the last one stands can only be seen when it has arrived, and can be looked for.
         """
-        if all(record.overlap or not record.last_uuid for record in records) or self._relay():
-            return records, False
-        return [record for record in records if record.overlap or not record.last_uuid], True
+        free = [record for record in records if record.overlap or not record.last_uuid]
+        if len(free) < len(records):
+            with self._bearing():
+                if self._relay():
+                    return records, self._unfinished([record.last_uuid for record in records if not record.overlap])
+        return free, set()
 
     def _unfinished(self, uuids: Sequence[str]) -> set[str]:
         """Those occurrences that are queued, run or wait for a repeat."""
@@ -222,14 +249,22 @@ class Firer:
 
     def _fire(self, shots: Sequence[_Shot]) -> bool:
         """Fire; whether there is more to be done at once."""
-        if not shots:
-            return False
-        answers = self._broker.fire([shot.call for shot in shots])
-        fired = [shot for shot, answer in zip(shots, answers, strict=True) if answer is Fired.FIRED]
-        later = [state for shot in fired for state in shot.later]
-        if later:
-            self._backend.put_states(later)
+        owed = dict(self._owed)
+        self._owe(shots)  # it may have its effect although the answer gets lost; what was not fired then is swept
+        answers = self._broker.fire([shot.call for shot in shots]) if shots else []
+        self._owed = owed
+        self._owe([shot for shot, answer in zip(shots, answers, strict=True) if answer is Fired.FIRED])
+        if self._owed:
+            with self._bearing():
+                self._backend.put_states(list(self._owed.values()))
+                self._owed = {}
         return Fired.STALE in answers
+
+    def _owe(self, shots: Sequence[_Shot]) -> None:
+        """Keep the records of what these may cause until they are written."""
+        for shot in shots:
+            if len(self._owed) < _MOST_OWED:
+                self._owed.update({state.task_uuid: state for state in shot.later})
 
     def _relay(self) -> bool:
         """Carry over what was fired, by whomever; whether that is all."""

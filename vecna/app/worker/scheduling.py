@@ -93,7 +93,7 @@ class Scheduling:
                 else:
                     pause = self._fire(longest) if self._wiring.config.schedules else _LOOK
             except Exception as exc:  # noqa: BLE001  # whatever a port raises must not end the thread
-                pause, failed = self._outage.failed(source, exc, idle=True), True
+                pause, failed = self._until_due(self._outage.failed(source, exc, idle=True)), True
             else:
                 self._outage.ok(source)
             self._rest(pause, mark, pause if failed else _LOOK)
@@ -109,6 +109,11 @@ class Scheduling:
         """Fire what is due; seconds until the next look."""
         until = self._firer.step()
         return longest if until is None else min(until.total_seconds(), longest)
+
+    def _until_due(self, pause: float) -> float:
+        """A pause after a fault, shorter if one that the fault does not hinder is due before."""
+        due_at = self._firer.due_at
+        return pause if due_at is None else min(pause, max(due_at - self._wiring.clock.monotonic(), 0.0))
 
     def _rest(self, pause: float, mark: int, least: float) -> None:
         """Wait until the next look. A ring shortens it to no less than `least` seconds, an outage's end ends it."""

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.app.doubles import logged
 from tests.unit.app.schedules.rig import DAY, HOUR, MINUTE, SECOND, START, Fate, Hand, Rig
-from vecna.domain.errors import InvalidSpec, TaskCanceled, UnknownSchedule
+from vecna.domain.errors import BrokerUnavailable, InvalidSpec, TaskCanceled, UnknownSchedule
 from vecna.domain.schedule import firing, occurrence_id
 from vecna.domain.signature import Signature
 from vecna.domain.state import State
@@ -263,6 +263,29 @@ def test_callbacks_run_each_time_and_are_known_while_they_wait(rig):
     assert len(rig.counted()) == 4
 
 
+@pytest.mark.parametrize("port", ["broker", "backend"])
+def test_callbacks_are_known_though_a_reply_got_lost_when_it_was_fired(rig, monkeypatch, port):
+    rig.server.send_periodic_task("@hourly", tick("x", on_success=Signature("after")), code="c")
+    rig.clock.advance(3600)
+    kept, method = getattr(rig.server, port), {"broker": "fire", "backend": "put_states"}[port]
+    act, lost = getattr(kept, method), iter([BrokerUnavailable("lost")])
+
+    def flaky(*args):
+        answers = act(*args) if port == "broker" else ()
+        for error in lost:
+            raise error
+        return answers or act(*args)
+
+    monkeypatch.setattr(kept, method, flaky)
+    with pytest.raises(BrokerUnavailable):
+        rig.hand.fire()
+    rig.hand.fire()
+
+    assert rig.state(occurrence_id("c", START + HOUR, "/t2")).state is State.PENDING
+    rig.hand.all()
+    assert [name for name, *_ in rig.runs] == ["tick", "after"]
+
+
 # -- missed ------------------------------------------------------------------------------------------------------------
 
 
@@ -396,6 +419,51 @@ def test_an_ended_one_does_not_hold_up_the_next(rig):
     rig.forward(10 * MINUTE)
 
     assert (len(rig.runs), schedule.refresh().skipped) == (10, 0)
+
+
+def failing(error):
+    def method(*_, **__):
+        raise error
+
+    return method
+
+
+@pytest.mark.parametrize("port", ["relay_schedules", "locate"])
+@pytest.mark.parametrize("error", [BrokerUnavailable("one node is away"), ValueError("an adapter's fault")])
+def test_what_cannot_be_decided_while_a_queue_is_out_of_reach_stops_no_other(rig, monkeypatch, port, error):
+    single = rig.server.send_periodic_task("@every 1m", tick("single"), code="single", overlap=False)
+    plain = rig.server.send_periodic_task("@every 1m", tick("plain"), code="plain")
+    rig.forward(MINUTE)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.server.broker, port, failing(error))
+        for minute in (2, 3):
+            rig.clock.advance(60)
+            with pytest.raises(type(error)):
+                rig.hand.firer.step()
+
+            assert plain.refresh().last_fire_at == START + minute * MINUTE
+            assert single.refresh().last_fire_at == START + MINUTE
+            # The next look is due with the plain one, and not after a pause for the fault.
+            assert rig.hand.firer.due_at == rig.clock.monotonic() + 60
+    rig.hand.all()
+
+    assert single.refresh().last_fire_at == START + 3 * MINUTE
+    assert sorted(args for _, args, _, _ in rig.runs) == [("plain",)] * 3 + [("single",)] * 2
+
+
+def test_those_that_wait_for_a_queue_out_of_reach_take_no_place_of_others(rig, monkeypatch):
+    monkeypatch.setattr("vecna.app.firing._MOST", 2)
+    for number in range(3):
+        rig.server.send_periodic_task("@every 1m", tick(), code=f"a{number}", overlap=False)
+    plain = rig.server.send_periodic_task("@every 1m", tick(), code="plain")
+    rig.forward(MINUTE)
+    rig.clock.advance(60)
+    monkeypatch.setattr(rig.server.broker, "relay_schedules", failing(BrokerUnavailable("one node is away")))
+    for _ in range(2):
+        with pytest.raises(BrokerUnavailable):
+            rig.hand.firer.step()
+
+    assert plain.refresh().last_fire_at == START + 2 * MINUTE
 
 
 # -- start and end -----------------------------------------------------------------------------------------------------

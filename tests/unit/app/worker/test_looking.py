@@ -155,3 +155,17 @@ def test_a_ring_that_comes_as_soon_as_the_doorbell_is_armed_has_the_last_word():
     Engine._listen(engine, True)
 
     assert not story.scheduling._listening
+
+
+def test_a_fault_makes_nothing_late_that_it_does_not_hinder():
+    story = Story()
+    story.put()
+
+    def away():
+        raise BrokerUnavailable("a target is away")
+
+    story.wiring.broker._port.relay_schedules = away
+    looks = story.until(30.5)
+
+    assert set(range(1, 31)) <= set(looks)
+    assert len(looks) < 50
