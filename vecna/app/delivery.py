@@ -19,7 +19,6 @@ from vecna.app.delivery_finish import Finisher
 from vecna.app.delivery_run import RunHooks, Runner
 from vecna.app.delivery_values import CANCELED, LOST, Batch, Hold, Item, QueuesAway, Returned, Wiring
 from vecna.app.launchers import RESERVED
-from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.ids import new_id
 from vecna.domain.state import State, TaskState
 from vecna.ports.values import Answer, Extension
@@ -75,6 +74,7 @@ class Deliveries:
         self._lock = threading.Lock()  # taken once per batch
         self._holds: dict[tuple[str, str], Hold] = {}
         self._held = 0
+        self._told: list[Item] = []  # to stop, by what `finish` has asked, and not yet named by `extend`
         #: Run a function; see `Runner.run`.
         self.run = self._runner.run
         #: Await a coroutine function; see `Runner.arun`.
@@ -156,31 +156,34 @@ class Deliveries:
         """
         with self._lock:
             holds = [hold for hold in self._holds.values() if not hold.lost]
-        told, missed = self._extend(holds)
+        missed = self._extend(holds)
         if missed and len(missed) == len({hold.queue for hold in holds}):
             raise next(iter(missed.values()))
+        with self._lock:
+            told, self._told = self._told, []
         return told
 
-    def _extend(self, holds: Iterable[Hold]) -> tuple[list[Item], dict[str, BrokerUnavailable]]:
-        """The items that were told to stop by it, and the queues that could not be reached."""
+    def _extend(self, holds: Iterable[Hold]) -> dict[str, Exception]:
+        """Note which items were told to stop by it; the queues that could not be reached."""
         by_queue: dict[str, list[Hold]] = {}
         for hold in holds:
             by_queue.setdefault(hold.queue, []).append(hold)
         told: list[Item] = []
         lease = self._wiring.config.lease
-        missed: dict[str, BrokerUnavailable] = {}
+        missed: dict[str, Exception] = {}
         for queue, group in by_queue.items():
             started = self._clock.monotonic()
             tokens = [hold.token for hold in group]
             try:
                 extensions = self._wiring.broker.extend(queue, tokens, dt.timedelta(seconds=lease))
-            except BrokerUnavailable as exc:
+                for hold, extension in zip(group, extensions, strict=True):
+                    told += _extended(hold, extension, started + lease * (1 - _MARGIN))
+            except Exception as exc:  # noqa: BLE001  # whatever is wrong with one queue, the leases of others go on
                 missed[queue] = exc
-                continue
-            for hold, extension in zip(group, extensions, strict=True):
-                told += _extended(hold, extension, started + lease * (1 - _MARGIN))
+        with self._lock:
+            self._told += told
         self._say_lost([item for item in told if item.stopping == LOST])
-        return told, missed
+        return missed
 
     def notes(self, items: Iterable[Item]) -> list[TaskState]:
         """What is to be written of items that are not at their end: RECEIVED, STARTED, progress."""
@@ -223,22 +226,25 @@ class Deliveries:
 
         Raises:
             BrokerUnavailable: call again with the same items (not the notes); nothing is done twice.
-            QueuesAway: only the items of these queues are not over; the notes are written.
+            QueuesAway: only the items of these queues and workflows are not over; the notes are written.
         """
         items = [item for item in items if not item.over]
         try:
             now = self._clock.monotonic()
             doubtful = {item.hold: None for item in items if item.hold.trusted_until <= now and not item.hold.lost}
-            away = self._extend(doubtful)[1] if doubtful else {}
+            away = self._extend(doubtful) if doubtful else {}
             for item in items:
-                if item.hold.lost:
+                # One whose end is recorded may have been settled by a call whose reply was lost: its settlement tells.
+                if item.hold.lost and item.recorded is None:
                     item.answer, item.over = Answer.LOST, True
+            workflows: dict[str, Exception] = {}
             try:
                 self._finisher.finish([item for item in items if item.delivery.queue not in away], notes)
             except QueuesAway as exc:
                 away.update(exc.queues)
-            if away:
-                raise QueuesAway(away)
+                workflows = exc.workflows
+            if away or workflows:
+                raise QueuesAway(away, workflows)
         finally:
             self._drop([item for item in items if item.over])
 
@@ -249,6 +255,12 @@ class Deliveries:
         for item in marked:
             item.decision = Returned()
         return marked
+
+    def return_all(self, batch: Batch) -> list[Item]:
+        """The same for a batch that was not admitted, or whose admission was broken off: all of it."""
+        for item in batch.items:
+            item.outcome = item.exception = item.decision = None
+        return self.give_back(batch.items)
 
     def let_go(self, items: Sequence[Item]) -> None:
         """Forget items without settling them; their leases run out when nothing else is held under them."""
@@ -264,7 +276,8 @@ class Deliveries:
                     self._held -= 1
                     if not hold.items:
                         self._holds.pop((hold.queue, hold.token), None)
-        self._say_lost([item for item in items if item.answer is Answer.LOST and item.stopping != LOST])
+        lost = [item for item in items if item.answer is Answer.LOST and item.stopping != LOST]
+        self._say_lost([item for item in lost if not _counts(item)])
 
     def _say_lost(self, items: Sequence[Item]) -> None:
         """One line, when it is known, of runs whose outcome will not count."""
@@ -282,12 +295,12 @@ class Deliveries:
 
 def is_own_failure(item: Item) -> bool:
     """Whether a finished item's task failed for good, and by what happened here."""
-    return (
-        item.recorded is not None
-        and item.recorded.is_failure
-        and item.recorded.token == item.delivery.token
-        and item.answer in (Answer.OK, Answer.ALREADY)
-    )
+    return item.answer is not None and _counts(item) and item.recorded is not None and item.recorded.is_failure
+
+
+def _counts(item: Item) -> bool:
+    """Whether the end that stands is that of this very run, whoever settles it."""
+    return item.recorded is not None and item.recorded.token == item.delivery.token
 
 
 def _extended(hold: Hold, extension: Extension, trusted_until: float) -> list[Item]:

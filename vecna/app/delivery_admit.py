@@ -22,6 +22,9 @@ from vecna.ports.values import Delivery, Verdict
 _CANCELED: Final = (Verdict.CANCELED, Verdict.PURGED)
 #: Seconds: how long a message that no worker here knows is put back for at most.
 LONGEST_PARK: Final = 60.0
+#: How often an admission is broken off by results that cannot be read, and how long their callback then waits.
+_TRIES: Final = 3
+_LATER: Final = dt.timedelta(seconds=5)
 
 
 def read(delivery: Delivery, hold: Hold, now: float, keys: Keys = ()) -> Item:
@@ -56,6 +59,7 @@ class Admission:
         self._wiring = wiring
         self._lock = threading.Lock()
         self._unknown: set[str] = set()  # names that were logged as not registered
+        self._broken_off = 0  # how often in a row results that a callback takes could not be read
 
     def sort(self, batch: Batch) -> tuple[list[Item], list[Item]]:
         """Those to run, and those to finish without a run.
@@ -66,6 +70,9 @@ class Admission:
         runnable: list[Item] = []
         ended: list[Item] = []
         if batch.items:
+            # By the broker's clock. The call may be repeated long after the lease.
+            passed = self._wiring.clock.monotonic() - batch.items[0].since
+            now = batch.now + dt.timedelta(seconds=passed)
             states = self._wiring.backend.get_states([item.uuid for item in batch.items])
             for item, state in zip(batch.items, states, strict=True):
                 if item.delivery.verdict is not None:
@@ -76,7 +83,7 @@ class Admission:
                     item.recorded = state
                     self._resolve(item)
                 else:
-                    self._judge(item, batch.now)
+                    self._judge(item, now)
                 (runnable if _is_open(item) else ended).append(item)
         return runnable, ended
 
@@ -108,11 +115,27 @@ class Admission:
                 self._take_results(item)
 
     def _take_results(self, item: Item) -> None:
-        """A chord callback's further arguments."""
+        """A chord callback's further arguments. Where they cannot be read after some tries, it goes back for a while.
+
+        That its backend is there is known by then: the ends of the batch were read. A key of its workflow is damaged,
+        or the node that has it is away, and others need not wait for that.
+        """
         try:
             item.signature = with_passed(self._wiring.backend, item.signature)
+            self._broken_off = 0
         except InvalidArgument as exc:
             item.exception, item.outcome = exc, failed(exc.with_traceback(None), permanent=True)
+        except Exception as exc:  # whatever a port raises about this one
+            self._broken_off += 1
+            if self._broken_off < _TRIES:
+                raise
+            self._broken_off = 0
+            item.decision = Parked(_LATER, item.delivery.attempts)
+            log.warning(
+                f"the results that task {item.name} {item.uuid} takes cannot be read; it is tried again in "
+                f"{_LATER.total_seconds():g} s: {exc}",
+                task_uuid=item.uuid,
+            )
 
     def _park(self, item: Item) -> None:
         signature, attempts = item.signature, item.delivery.attempts

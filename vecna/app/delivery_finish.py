@@ -33,6 +33,10 @@ from vecna.ports.values import Answer, SettleAs, Settlement
 #: Tasks of a workflow that are looked up or released by one call.
 #: Relays of one queue in one go; what is left after that is the sweeper's.
 _RELAYS = 20
+#: Workflows one after the other that cannot be asked, until no more are tried.
+_ENOUGH: Final = 2
+#: How often a release is tried before it is left to a sweep.
+_TRIES: Final = 3
 #: Tuples: unions would be made anew for every task.
 _PREPARED: Final = (Launched, Parked)
 _DECISIONS: Final = (End, Repeat)
@@ -81,6 +85,7 @@ class Finisher:
         self._to_release: dict[float, list[str]] = {}  # by how long they are kept, seconds
         self._ended_roots: list[str] = []  # workflows that are over
         self._failed_roots: list[tuple[str, Signature[Any]]] = []  # those that may be, and which of their tasks failed
+        self._tried = 0  # how often in a row releasing has failed
 
     @property
     def owes(self) -> bool:
@@ -97,18 +102,18 @@ class Finisher:
         Raises:
             BrokerUnavailable: broker or backend cannot be reached. Call again with the same items; nothing is done
                 twice.
-            QueuesAway: the same, of the items of some queues only.
+            QueuesAway: the same, of the items of some queues or workflows only.
         """
         items = [item for item in items if not item.over]
         for item in items:
             if item.decision is None and item.recorded is None:
                 item.decision = self._decide(item)
         self._record(items, notes)
-        away = self._settle(items)
+        away, workflows = self._settle(items)
         away.update(self._relay())
         self._release()
-        if away:
-            raise QueuesAway(away)
+        if away or workflows:
+            raise QueuesAway(away, workflows)
 
     def _decide(self, item: Item) -> Decision | Launched | Parked:
         assert item.outcome is not None
@@ -155,13 +160,21 @@ class Finisher:
 
     # -- settle ------------------------------------------------------------------------------------------------------
 
-    def _settle(self, items: Sequence[Item]) -> dict[str, BrokerUnavailable]:
-        """Settle; once more, without follow-ups, what turns out to be cancelled. Gives queues that are out of reach."""
+    def _settle(self, items: Sequence[Item]) -> tuple[dict[str, Exception], dict[str, Exception]]:
+        """Settle; once more, without follow-ups, what turns out to be cancelled.
+
+        Returns:
+            Queues that are out of reach, and tasks whose workflow is.
+        """
         remaining = list(items)
-        away: dict[str, BrokerUnavailable] = {}
+        away: dict[str, Exception] = {}
+        stuck: dict[str, Exception] = {}
         while remaining:
             self._record(remaining)  # what a cancel has ended only now
-            caused = self._conclude(remaining)
+            caused, unknown = self._conclude_all(remaining)
+            if unknown:
+                stuck.update(unknown)
+                remaining = [item for item in remaining if item.uuid not in unknown]
             by_queue: dict[str, tuple[list[Item], list[Settlement]]] = {}
             for item in remaining:
                 group = by_queue.get(item.delivery.queue)
@@ -190,7 +203,7 @@ class Finisher:
                     item.over = True
                     if answer is not Answer.LOST:
                         self._settled(item, settlement, caused.get(item.delivery.uuid, _NOTHING))
-        return away
+        return away, stuck
 
     def _settled(self, item: Item, settlement: Settlement, caused: _Caused) -> None:
         """Note what is to be relayed and released."""
@@ -216,6 +229,32 @@ class Finisher:
             if message.code
         }
         return marked(self._wiring.backend, codes, self._wiring.clock.now()) if codes else set()
+
+    def _conclude_all(self, items: Sequence[Item]) -> tuple[dict[str, _Caused], dict[str, Exception]]:
+        """What the ends among these cause; and those of which that cannot be found out: they hold up no other.
+
+        Their ends are recorded, so that the backend as a whole is there: a node of it is away, or a key is damaged.
+        """
+        try:
+            return self._conclude(items), {}
+        except BrokerUnavailable as exc:
+            away = exc
+        caused: dict[str, _Caused] = {}
+        stuck: dict[str, Exception] = {}
+        in_a_row = 0
+        for item in items:
+            if not (_may_cause(item.signature) and _has_end(item)):
+                continue
+            if in_a_row >= _ENOUGH:  # each may have taken a time limit to fail
+                stuck[item.uuid] = away
+                continue
+            try:
+                caused.update(self._conclude([item]))
+                in_a_row = 0
+            except BrokerUnavailable as exc:
+                stuck[item.uuid] = exc
+                in_a_row += 1
+        return caused, stuck
 
     def _conclude(self, items: Sequence[Item]) -> dict[str, _Caused]:
         """What the ends among these cause. Ends that they rule out are recorded on the way."""
@@ -285,9 +324,9 @@ class Finisher:
 
     # -- relay and release -------------------------------------------------------------------------------------------
 
-    def _relay(self) -> dict[str, BrokerUnavailable]:
+    def _relay(self) -> dict[str, Exception]:
         """Carry over what was left for other queues; those from which, or to which, it could not be carried."""
-        away: dict[str, BrokerUnavailable] = {}
+        away: dict[str, Exception] = {}
         for queue in list(self._to_relay):
             try:
                 for _ in range(_RELAYS):
@@ -310,6 +349,23 @@ class Finisher:
         self._to_release.setdefault(seconds, []).extend(uuids)
 
     def _release(self) -> None:
+        """Let expire what is over. What cannot be, after some tries, is left to a sweep: it holds up no other."""
+        try:
+            self._release_all()
+            self._tried = 0
+        except BrokerUnavailable:
+            self._tried += 1
+            if self._tried < _TRIES:
+                raise
+            self._tried = 0
+            if self._failed_roots:
+                self._failed_roots.pop()
+            elif self._ended_roots:
+                self._ended_roots.pop()
+            else:
+                del self._to_release[min(self._to_release)]
+
+    def _release_all(self) -> None:
         while self._failed_roots:
             root, signature = self._failed_roots[-1]
             if is_over(self._wiring, root):  # else a sweep finds it, by this task's record, when it is

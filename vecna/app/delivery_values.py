@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import random
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -66,15 +67,18 @@ CLOSING: Final = "its worker stops"
 
 
 class QueuesAway(BrokerUnavailable):
-    """Some queues cannot be reached: a node is down, or keys are damaged. What belongs to others was done.
+    """Some queues or workflows cannot be reached: a node is down, or keys are damaged. What belongs to others was done.
 
     Attributes:
         queues: each with what its call has failed with.
+        workflows: the same, by a task whose end could not be reported.
     """
 
-    def __init__(self, queues: Mapping[str, BrokerUnavailable]) -> None:
-        super().__init__("; ".join([f"queue {name}: {exc}" for name, exc in queues.items()]))
-        self.queues = dict(queues)
+    def __init__(self, queues: Mapping[str, Exception], workflows: Mapping[str, Exception] | None = None) -> None:
+        self.queues, self.workflows = dict(queues), dict(workflows or {})
+        lines = [f"queue {name}: {exc}" for name, exc in self.queues.items()]
+        lines += [f"workflow of task {uuid}: {exc}" for uuid, exc in itertools.islice(self.workflows.items(), 3)]
+        super().__init__("; ".join(lines))
 
 
 @attrs.frozen

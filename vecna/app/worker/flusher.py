@@ -66,7 +66,8 @@ class Flusher:
         self._noted_at = clock.monotonic() - BETWEEN_NOTES
         self._batch: dict[Item, None] = {}  # under way, or to be tried again
         self._faults: dict[Item, int] = {}
-        self._aside: list[Item] = []  # of queues that cannot be settled, until they are tried again
+        self._aside: list[Item] = []  # of queues and workflows that cannot be reached, until they are tried again
+        self._away: set[str] = set()  # queues that could not be reached since they were tried last
         self._again_at: float | None = None  # when that is; None if all can be settled
         self._again_mark = 0  # sooner, if someone reaches the broker again
         #: Queues of which ends could not be settled when it was tried last: nothing more is to be taken from them.
@@ -154,6 +155,7 @@ class Flusher:
         is_time = self._clock.monotonic() >= self._again_at or self._outage.recoveries != self._again_mark
         if is_time or self._giving_up:
             self._again_at = None
+            self._away.clear()
             aside, self._aside = self._aside, []
             self._batch = dict.fromkeys([*[item for item in aside if not item.over], *self._batch])
 
@@ -163,7 +165,8 @@ class Flusher:
         self._again_at, self._again_mark = self._clock.monotonic() + pause, self._outage.recoveries
         self._aside += [item for item in self._batch if not item.over]
         self._batch = {item: None for item in self._batch if item.over}
-        self.away = frozenset([item.delivery.queue for item in self._aside])
+        self._away.update([item.delivery.queue for item in self._aside if item.delivery.queue in exc.queues])
+        self.away = frozenset(self._away)
         return pause
 
     def _gather(self) -> None:
@@ -212,6 +215,8 @@ class Flusher:
             over = [item for item in self._batch if item.over]
             for item in over:
                 del self._batch[item]
+                if self._faults:
+                    self._faults.pop(item, None)
             self._flushed(over)
         self._outage.ok(RECORDING)
         return None
@@ -222,6 +227,7 @@ class Flusher:
         except BrokerUnavailable:
             raise
         except Exception as exc:
+            self._dirty.update(dict.fromkeys(noted))
             for item in items:
                 try:
                     self._deliveries.finish([item])

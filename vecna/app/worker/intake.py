@@ -43,6 +43,7 @@ class _Queue:
         due: by the monotonic clock, when there will be.
         look: when to look without having been woken.
         again: not to be asked before.
+        passed: not before, by a worker without room, of what is due.
         away: not to be asked before either, unless someone reaches the broker again: it could not be asked.
         mark: how often someone had by then.
     """
@@ -52,8 +53,13 @@ class _Queue:
     due: float | None = None
     look: float = 0.0
     again: float = 0.0
+    passed: float = 0.0
     away: float = 0.0
     mark: int = 0
+
+    def is_due(self, now: float) -> bool:
+        """Whether something has become due that a worker without room has to tell others of."""
+        return self.due is not None and max(self.due, self.passed) <= now
 
 
 class Intake:
@@ -154,11 +160,10 @@ class Intake:
             self._clock.wait(self._wake, self._until())
 
     def _hand_back(self) -> None:
-        back = self._slots.take_late(math.inf)
+        self._flusher.extend(self._deliveries.give_back(self._slots.take_late(math.inf)))
         if self._unadmitted is not None:
-            back += self._unadmitted.items
+            self._flusher.extend(self._deliveries.return_all(self._unadmitted))
             self._unadmitted = None
-        self._flusher.extend(self._deliveries.give_back(back))
         self.closed = True
         self._on_closed()
 
@@ -186,8 +191,11 @@ class Intake:
                     moment = max(now if queue.ready else moment, queue.again)
                     moments.append(max(moment, queue.away) if self._is_away(queue, now) else moment)
                     listening = True
-                elif queue.ready and self._slots.next_free is not None:
+                    continue
+                if queue.ready and self._slots.next_free is not None:
                     moments.append(max(self._slots.next_free, queue.again))
+                if queue.due is not None:  # another worker may have room
+                    moments.append(max(queue.due, queue.passed, queue.again, queue.away))
         self._listen(listening)
         return max(min(moments) - now, _TICK) if moments else None
 
@@ -232,7 +240,7 @@ class Intake:
             return False
         self._capacity.measure()
         if not any(self._capacity.room(queue.name) > 0 for queue in ready):
-            return self._pass_on(ready) if rung else False
+            return self._pass_on(ready if rung else [queue for queue in ready if queue.is_due(now)])
         if not self._may_take():
             self._pause(REFUSED)
             return False
@@ -241,6 +249,8 @@ class Intake:
             if not self._open:
                 break
             count = math.ceil(self._capacity.room(queue.name) / (len(ready) - index))
+            if count <= 0 and queue.is_due(now):
+                self._pass_on([queue])
             if count > 0:
                 batch = self._lease(queue, count)
                 if batch is None:
@@ -269,10 +279,14 @@ class Intake:
             if queue.ready and queue.again <= now and queue.name not in away and not self._is_away(queue, now)
         ]
 
-    def _pass_on(self, ready: Sequence[_Queue]) -> bool:
-        """A wake-up came that there is no room for: let the broker wake another worker."""
-        for queue in ready:
-            self._lease(queue, 0)
+    def _pass_on(self, queues: Sequence[_Queue]) -> bool:
+        """Work came, or became due, that there is no room for: let the broker wake another worker."""
+        for queue in queues:
+            batch = self._lease(queue, 0)
+            queue.passed = self._clock.monotonic() + PATIENCE
+            # A call before that got no answer was repeated by this one: then it is answered with what that has got.
+            if batch is not None and batch.items and not self._admit(batch):
+                break
         return False
 
     def _lease(self, queue: _Queue, count: int) -> Batch | None:
@@ -299,7 +313,7 @@ class Intake:
     def _admit(self, batch: Batch) -> bool:
         """Hand over what is to be run; False if the backend cannot be reached, and the batch is kept for later."""
         if not self._open:
-            self._flusher.extend(self._deliveries.give_back(batch.items))
+            self._flusher.extend(self._deliveries.return_all(batch))
             return False
         try:
             runnable, ended = self._deliveries.admit(batch)
