@@ -16,6 +16,21 @@ ENGINE = Target(
                 "if call is None or call.answered or not call.count:",
                 "if True:",
             ),
+            (
+                "an extension's news is thrown away when something is finished",
+                "            self._told += told\n",
+                "            pass\n",
+            ),
+            (
+                "a batch that was not admitted goes back in part",
+                "            item.outcome = item.exception = item.decision = None\n",
+                "            pass\n",
+            ),
+            (
+                "what is settled already counts as lost",
+                "if item.hold.lost and item.recorded is None:",
+                "if item.hold.lost:",
+            ),
             ("a lease is trusted to its very end", "config.lease * (1 - _MARGIN))", "config.lease * 10)"),
             (
                 "what lost its lease is recorded all the same",
@@ -33,6 +48,11 @@ ENGINE = Target(
             ("a cancelled message runs", "if item.canceled:\n", "if False:\n"),
             ("a dead message runs", "elif verdict is Verdict.DEAD:", "elif False:"),
             ("an expired message runs", "_is_expired(item.signature, item.delivery.enqueued_at, now):", "False:"),
+            (
+                "results that cannot be read hold up the others for ever",
+                "if self._broken_off < _TRIES:",
+                "if True:",
+            ),
             ("the park limit is forgotten", "attempts.parks >= limit", "False"),
         ),
         *of(
@@ -68,6 +88,11 @@ ENGINE = Target(
         *of(
             f"{_APP}/worker/intake.py",
             (
+                "what an unanswered call has got is not taken",
+                "if batch is not None and batch.items and not self._admit(batch):",
+                "if False:",
+            ),
+            (
                 "nobody tells the flusher what came due during a round",
                 "        elif note is not None:  # it",
                 "        elif False:  # it",
@@ -98,10 +123,16 @@ ENGINE = Target(
             f"{_APP}/delivery_finish.py",
             (
                 "settled before it is recorded",
-                "        self._record(items, notes)\n        away = self._settle(items)\n",
-                "        away = self._settle(items)\n        self._record(items, notes)\n",
+                "        self._record(items, notes)\n        away, workflows = self._settle(items)\n",
+                "        away, workflows = self._settle(items)\n        self._record(items, notes)\n",
             ),
-            ("nothing is released", "        self._release()\n        if away:", "        if away:"),
+            (
+                "a workflow that cannot be reported to holds up the others",
+                "            away = exc\n        caused",
+                "            raise\n        caused",
+            ),
+            ("what cannot be released holds up the others", "if self._tried < _TRIES:", "if True:"),
+            ("nothing is released", "        self._release()\n        if away or", "        if away or"),
             (
                 "what follows in other queues is not carried over",
                 "        away.update(self._relay())\n",
