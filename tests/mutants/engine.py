@@ -76,6 +76,20 @@ ENGINE = Target(
                 "if False:",
             ),
             ("what was handed back starts", "if item.decision is not None:  # it was handed back", "if False:  # it"),
+            (
+                "what goes wrong around a call leaves no outcome",
+                "is_first = self._end(item, failed(exc), exc)",
+                "is_first = False",
+            ),
+            ("any delay is taken for one", "if isinstance(delay, dt.timedelta):", "if True:"),
+        ),
+        *of(
+            f"{_APP}/tracing.py",
+            (
+                "broken tracing loses the result",
+                "                if exc is not passing:\n                    _complain(exc)",
+                "                raise",
+            ),
         ),
         *of(
             f"{_APP}/worker/loop.py",

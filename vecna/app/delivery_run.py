@@ -73,15 +73,18 @@ class Runner:
         self._traced_for = 0.0 if wiring.clock.virtual else _TRACED_FOR
 
     def run(self, item: Item) -> bool:
-        """Run a function here, in a context of its own. Never raises.
+        """Run a function here, in a context of its own. Never raises: what goes wrong around the call fails the task.
 
         Returns:
             Whether the item now has its outcome by this call. False: its lease is not to be trusted any more, or it was
             handed back, and it was not started (`started` is None); or its time limit has already ended it.
         """
-        if not self._begin(item):
-            return item.outcome is not None
-        return contextvars.Context().run(self._run, item)
+        try:
+            if not self._begin(item):
+                return item.outcome is not None
+            return contextvars.Context().run(self._run, item)
+        except BaseException as exc:  # noqa: BLE001  # an item without an outcome would be held for ever
+            return self._broken(item, exc)
 
     def _run(self, item: Item) -> bool:
         running_task.set(item.context)
@@ -114,16 +117,19 @@ class Runner:
 
     async def arun(self, item: Item) -> bool:
         """Await a coroutine function here. As `run`; cancel the coroutine after `item.stop(reason)`."""
-        if not self._begin(item):
-            return item.outcome is not None
-        running_task.set(item.context)
-        if not self._is_traced(item):
-            return self._end(item, *await self._acall(item))
-        with self._span(item) as span:
-            outcome, exception = await self._acall(item)
-            if isinstance(outcome, Failed):
-                span.failed(outcome.error_type)
-        return self._end(item, outcome, exception)
+        try:
+            if not self._begin(item):
+                return item.outcome is not None
+            running_task.set(item.context)
+            if not self._is_traced(item):
+                return self._end(item, *await self._acall(item))
+            with self._span(item) as span:
+                outcome, exception = await self._acall(item)
+                if isinstance(outcome, Failed):
+                    span.failed(outcome.error_type)
+            return self._end(item, outcome, exception)
+        except BaseException as exc:  # noqa: BLE001  # an item without an outcome would be held for ever
+            return self._broken(item, exc)
 
     async def _acall(self, item: Item) -> Result:
         task, context = item.task, item.context
@@ -194,6 +200,13 @@ class Runner:
         item.ended = True
         return item.complete(outcome, exception, self._clock.now())
 
+    def _broken(self, item: Item, exc: BaseException) -> bool:
+        if item.started is None:
+            item.started = self._clock.monotonic()
+        is_first = self._end(item, failed(exc), exc)
+        log.critical(f"task {item.name} {item.uuid} fails by what happened around its call", exc_info=exc)
+        return is_first
+
     def _returned(self, task: AnyTask, value: object) -> Result:
         try:
             return to_results(task, value, self._wiring.config.max_message_size), None
@@ -224,9 +237,19 @@ def timed_out(item: Item) -> tuple[Failed, TaskTimeout]:
 
 
 def _raised(exc: BaseException, item: Item) -> Result:
-    if isinstance(exc, RetryTaskLater):
-        # The class takes what timedelta takes; the broker takes what lies ahead.
-        return Postponed(error_text(exc), min(max(exc.delay, dt.timedelta(0)), LONGEST)), None
-    if isinstance(exc, TaskCanceled):
-        return Canceled("canceled" if item.stopping else error_text(exc)), None
+    try:
+        if isinstance(exc, TaskCanceled):
+            return Canceled("canceled" if item.stopping else error_text(exc)), None
+        if isinstance(exc, RetryTaskLater):
+            delay: object = getattr(exc, "delay", None)  # a subclass may not have called our __init__
+            if isinstance(delay, dt.timedelta):
+                # The class takes what timedelta takes; the broker takes what lies ahead.
+                return Postponed(error_text(exc), min(max(delay, dt.timedelta(0)), LONGEST)), None
+            exc = InvalidArgument(
+                f"RetryTaskLater.delay must be a timedelta, and {type(exc).__qualname__} has "
+                f"{'none' if delay is None else f'one of type {type(delay).__name__}'}: have it call "
+                "super().__init__(message, delay)"
+            ).with_traceback(exc.__traceback__)
+    except BaseException as fault:  # noqa: BLE001  # a user's subclass may be broken in any way
+        exc = fault
     return failed(exc), exc

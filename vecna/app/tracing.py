@@ -1,7 +1,7 @@
 """Spans for sending and running, and the trace context that travels in the headers of a signature (W3C).
 
 Nothing is done, and OpenTelemetry not even imported, in a program that has not set it up. No arguments and no texts of
-errors are put on spans.
+errors are put on spans. What samplers, span processors and providers raise is logged once and hinders nobody.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from vecna import log
 from vecna.domain.signature import Signature
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
+
+T = TypeVar("T")
 
 
 class RunSpan:
@@ -29,11 +33,61 @@ class RunSpan:
         if self._span is not None:
             from opentelemetry.trace import StatusCode
 
-            self._span.set_attribute("error.type", error_type)
-            self._span.set_status(StatusCode.ERROR, error_type)
+            try:
+                self._span.set_attribute("error.type", error_type)
+                self._span.set_status(StatusCode.ERROR, error_type)
+            except Exception as exc:  # noqa: BLE001  # whatever tracing raises
+                _complain(exc)
 
 
-_SILENT = RunSpan()
+class _Tolerant(contextlib.AbstractContextManager[T], Generic[T]):
+    """As another, but what that one raises itself changes nothing.
+
+    Args:
+        spanning: begins and ends a span.
+        otherwise: what stands for the span if there is none.
+    """
+
+    def __init__(self, spanning: contextlib.AbstractContextManager[T], otherwise: T) -> None:
+        self._spanning = spanning
+        self._otherwise = otherwise
+        self._is_open = False
+
+    def __enter__(self) -> T:
+        try:
+            span = self._spanning.__enter__()
+        except Exception as exc:  # noqa: BLE001  # whatever tracing raises
+            _complain(exc)
+            return self._otherwise
+        self._is_open = True
+        return span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, passing: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        if self._is_open:
+            try:
+                self._spanning.__exit__(kind, passing, frames)
+            except Exception as exc:  # noqa: BLE001  # whatever tracing raises
+                if exc is not passing:
+                    _complain(exc)
+
+
+_SILENT: Final = RunSpan()
+_NO_SPAN: Final = contextlib.nullcontext(_SILENT)
+#: Classes of errors that tracing has raised, and that were logged.
+_complained: Final[set[type[Exception]]] = set()
+
+
+def _complain(exc: Exception) -> None:
+    if type(exc) not in _complained:
+        _complained.add(type(exc))
+        log.error(
+            f"tracing has raised {type(exc).__name__}: spans are missing, tasks are not affected; this is said once",
+            exc_info=exc,
+        )
+
+
 #: Whether the environment names a provider, to be made when it is first asked for.
 _IS_CONFIGURED: Final = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 _NOT_RECORDED = contextlib.nullcontext(False)
@@ -46,10 +100,14 @@ def _tracer() -> Tracer | None:
         return None
     if getattr(trace, "_TRACER_PROVIDER", trace) is None and not _IS_CONFIGURED:
         return None  # nobody has set one: what the next call finds out too, for a tenth of what a send costs
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+    try:
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+            return None
+        return trace.get_tracer("vecna")  # type: ignore[no-any-return]  # the module is looked up by name
+    except Exception as exc:  # noqa: BLE001  # whatever tracing raises
+        _complain(exc)
         return None
-    return trace.get_tracer("vecna")  # type: ignore[no-any-return]  # the module is looked up by name
 
 
 def is_recorded() -> bool:
@@ -72,7 +130,7 @@ def inject(headers: Mapping[str, Any]) -> Mapping[str, Any]:
 def send_span(signatures: Sequence[Signature[Any]]) -> contextlib.AbstractContextManager[bool]:
     """The span of one call of send, current inside; true if it is recorded, so that its context should travel."""
     tracer = _tracer()
-    return _NOT_RECORDED if tracer is None else _send_span(tracer, signatures)
+    return _NOT_RECORDED if tracer is None else _Tolerant(_send_span(tracer, signatures), False)
 
 
 @contextlib.contextmanager
@@ -95,8 +153,9 @@ def _send_span(tracer: Tracer, signatures: Sequence[Signature[Any]]) -> Iterator
             yield True
 
 
-@contextlib.contextmanager
-def process_span(signature: Signature[Any], *, queue: str, worker: str, attempt: int) -> Iterator[RunSpan]:
+def process_span(
+    signature: Signature[Any], *, queue: str, worker: str, attempt: int
+) -> contextlib.AbstractContextManager[RunSpan]:
     """The span of one run, current inside, a child of the span that sent the task.
 
     An exception that passes is noted by its class and goes on; a caller that keeps it calls `failed`.
@@ -109,8 +168,14 @@ def process_span(signature: Signature[Any], *, queue: str, worker: str, attempt:
     """
     tracer = _tracer()
     if tracer is None:
-        yield _SILENT
-        return
+        return _NO_SPAN
+    return _Tolerant(_process_span(tracer, signature, queue, worker, attempt), _SILENT)
+
+
+@contextlib.contextmanager
+def _process_span(
+    tracer: Tracer, signature: Signature[Any], queue: str, worker: str, attempt: int
+) -> Iterator[RunSpan]:
     from opentelemetry.trace import SpanKind
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.unit.app.doubles import FlakyBroker, logged, server_with
+from tests.unit.app.worker.wiring import TestWiring, step
 from vecna.app import tracing
 from vecna.bootstrap import Server
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument
@@ -141,6 +143,70 @@ def test_a_run_without_a_readable_context_begins_a_trace(spans: InMemorySpanExpo
 
     (span,) = spans.get_finished_spans()
     assert span.parent is None
+
+
+class Broken(Sampler, SpanProcessor):
+    """Raises where it is told to."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def provider(self) -> TracerProvider:
+        provider = TracerProvider(sampler=self, shutdown_on_exit=False)
+        provider.add_span_processor(self)
+        if self.where == "tracer":
+            provider.get_tracer = lambda *_, **__: self._break("tracer")  # type: ignore[method-assign]
+        return provider
+
+    def _break(self, where: str) -> Any:
+        if where == self.where:
+            raise RuntimeError(f"broken at {where}")
+
+    def should_sample(self, *args: Any, **more: Any) -> SamplingResult:
+        self._break("sampler")
+        return ALWAYS_ON.should_sample(*args, **more)
+
+    def get_description(self) -> str:
+        return "broken"
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self._break("start")
+        if self.where == "attribute":
+            span.set_attribute = lambda *_: self._break("attribute")
+
+    def on_end(self, span: Any) -> None:
+        self._break("end")
+
+
+@pytest.mark.parametrize("where", ["tracer", "sampler", "start", "attribute", "end"])
+def test_broken_tracing_changes_nothing_and_is_said_once(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", Broken(where).provider())
+    monkeypatch.setattr(tracing, "_complained", set())
+    server = Server("memory://")
+
+    with logged() as lines:
+        for _ in range(3):
+            server.send_task(Signature("a"))
+            with run(Signature("a")) as span:
+                span.failed("ValueError")
+            with pytest.raises(KeyError), run(Signature("a")):
+                raise KeyError(SECRET)
+            assert tracing.is_recorded() is (where != "tracer")
+
+    assert len(server.get_pending_tasks()) == 3
+    (line,) = lines.of("error")
+    assert line.startswith("tracing has raised RuntimeError")
+
+
+def test_a_result_outlives_broken_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", Broken("end").provider())
+    wiring = TestWiring.make()
+    wiring.registry.add("seven", lambda: 7, {})
+    wiring.send(Signature("seven", uuid="t1"))
+
+    step(wiring.deliveries())
+
+    assert wiring.state("t1").value() == 7
 
 
 def test_without_a_provider_nothing_is_done() -> None:

@@ -197,6 +197,45 @@ def test_a_delay_that_lies_behind_or_beyond_all_time_is_cut(wiring, delay):
     assert place.standing is (Standing.DELAYED if delay == dt.timedelta.max else Standing.PENDING)
 
 
+class LaterWithout(RetryTaskLater):
+    def __init__(self) -> None:
+        Exception.__init__(self, "not now")
+
+
+class LaterByNumber(RetryTaskLater):
+    def __init__(self) -> None:
+        super().__init__("not now", 5)
+        self.delay = 5  # type: ignore[assignment]
+
+
+class LaterByFault(RetryTaskLater):
+    def __init__(self) -> None:
+        Exception.__init__(self, "not now")
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "delay":
+            raise SystemExit("no delay")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("make", [fail_with, afail_with])
+@pytest.mark.parametrize(
+    ("later", "error"),
+    [
+        (LaterWithout, "RetryTaskLater.delay must be a timedelta, and LaterWithout has none"),
+        (LaterByNumber, "RetryTaskLater.delay must be a timedelta, and LaterByNumber has one of type int"),
+        (LaterByFault, "SystemExit: no delay"),
+    ],
+)
+def test_a_delay_that_is_none_fails_the_task_and_says_so(wiring, make, later, error):
+    """It would have no outcome else, and be held for ever."""
+    state = outcome_of(wiring, make(later()))
+
+    assert state.state is State.FAILURE
+    assert error in state.error
+    assert "in fn" in state.traceback  # where it was raised
+
+
 @pytest.mark.parametrize("make", [fail_with, afail_with])
 def test_task_canceled_raised_by_a_task_ends_it_as_canceled(wiring, make):
     state = outcome_of(wiring, make(TaskCanceled("not needed any more")), retry_count=3)
@@ -399,6 +438,27 @@ def test_hooks_are_called_around_the_run_and_what_they_raise_changes_nothing(wir
     assert order == [("before", "t1"), ("run", ""), ("after", "t1")]
     assert wiring.state("t1").is_success
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine"])
+def test_what_goes_wrong_around_the_call_fails_the_task(wiring, caplog, kind):
+    def started(_):
+        raise RuntimeError("no room for its start")
+
+    wiring.registry.add("fn", nothing if kind == "coroutine" else annotated, {})
+    wiring.send(Signature("fn", uuid="t1"))
+    deliveries = wiring.deliveries(hooks=RunHooks(started=started))
+    (item,), _ = deliveries.admit(deliveries.lease("vecna_tasks", 1))
+
+    assert asyncio.run(deliveries.arun(item)) if kind == "coroutine" else deliveries.run(item)
+
+    assert item.ended
+    deliveries.finish([item])
+    assert (wiring.state("t1").state, wiring.state("t1").error) == (
+        State.FAILURE,
+        "RuntimeError: no room for its start",
+    )
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
 
 
 def test_a_run_does_not_start_when_its_lease_is_not_to_be_trusted_any_more(wiring):
