@@ -347,9 +347,10 @@ LUA = Target(
             ),
             (
                 "what is left behind wakes nobody",
-                "if left > 0 then signal() else call('DEL', Q .. ':wake') end",
-                "call('DEL', Q .. ':wake')",
+                "if left > 0 then\n    signal()\n",
+                "if false then\n    signal()\n",
             ),
+            ("who takes nothing takes a wake-up", "elseif count > 0 and ARGV[7] ~= '1' then", "else"),
             ("the next moment is not told", "next_due = math.floor(tonumber(first))", "next_due = false"),
         ),
         *of(

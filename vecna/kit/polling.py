@@ -26,7 +26,7 @@ def ring(documents: Documents, queue: str) -> None:
 
 
 def silence(documents: Documents, queue: str) -> bool:
-    """Silence the bell of a queue; whether it was rung. Who leases has heard it."""
+    """Silence the bell of a queue; whether it was rung. Who leases has heard it, unless it asks for nothing."""
     return documents.drop("bell", queue)
 
 

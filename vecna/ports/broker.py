@@ -127,7 +127,8 @@ class Waiter(ABC):
 
         A return is a hint: lease after each. An enqueue wakes one of the waiters that wait; when a lease call leaves
         pending messages behind, the next waiter is woken. A message with an earlier due time than all before wakes one
-        too, so that it learns of it. A wake-up that dies with its waiter costs no more than the others' timeouts.
+        too, so that it learns of it. A lease call that can take no pending message (`count` 0, or verdicts only) takes
+        no wake-up from who waits next. A wake-up that dies with its waiter costs no more than the others' timeouts.
 
         Raises:
             BrokerUnavailable: the connection is lost; the next call connects again.

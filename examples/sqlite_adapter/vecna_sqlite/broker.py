@@ -58,7 +58,8 @@ class SqliteBroker(DocumentSchedules, DocumentPresence, p.Broker, p.Ringing):
             at.end_leases(max_deliveries)
             taken = at.take(count, worker, call, duration, verdicts_only)
             ending, pending = [at.find("standing = ? LIMIT 1", each) for each in (Standing.ENDING, Standing.PENDING)]
-            silence(at.documents, queue)  # who leases has heard the bell; what it leaves behind is news for the next
+            if count > 0 and not verdicts_only:
+                silence(at.documents, queue)  # who takes what is there has heard the bell; what is left is news
             at.news = bool(ending or pending)
             (moment,) = at.sql.execute(_NEXT, (queue, queue)).fetchone()
             token = taken[0].token if taken else ""

@@ -169,8 +169,9 @@ class Queue:
         token, taken = self._take(count, worker, call, verdicts_only, now, duration)
         deliveries = tuple([self._deliver(held) for held in taken])
         pending = any(self.pending)
-        # Whoever leases has heard the bell; what it leaves behind is news for the next.
-        self.bell.rung = False
+        # Whoever takes what is there has heard the bell; what it leaves behind is news for the next.
+        if count > 0 and not verdicts_only:
+            self.bell.rung = False
         self._news = pending or bool(self.ending)
         moments = [moment for moment in (self.delayed.first(), self.deadlines.first()) if moment is not None]
         return Lease(

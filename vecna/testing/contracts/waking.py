@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import pytest
 
@@ -189,6 +190,19 @@ class WakeLaws(BrokerCase):
 
         future.result(PATIENCE)
         assert live_queue.lease().next_due is not None
+
+    @pytest.mark.parametrize("fields", [{"count": 0}, {"verdicts_only": True}], ids=["full", "verdicts"])
+    def test_who_takes_nothing_takes_no_wake_up(self, live_queue: DrivenQueue, fields: dict[str, Any]) -> None:
+        """A worker that is full, or sweeps: one that is about to wait must still learn of an earlier time."""
+        live_queue.lease()
+        live_queue.send("a", delay=1000 * SECOND)
+
+        live_queue.lease(worker="full", **fields)
+
+        with ThreadPoolExecutor(1) as threads:
+            waiter = live_queue.broker.waiter()
+            threads.submit(waiter.wait, ["q"], LONG).result(PATIENCE)
+            waiter.close()
 
     @pytest.mark.parametrize("act", ["wake", "close"])
     def test_any_thread_can_end_a_wait(self, waiting: Callable[..., tuple[Waiter, Future[None]]], act: str) -> None:

@@ -5,7 +5,7 @@
 -- ARGV[1] now; [2] count, at most 500; [3] worker; [4] call; [5] duration ms; [6] max deliveries; [7] '1' for verdicts
 --   only; [8] most bytes of records.
 -- Effect: promotes up to 1,000 due messages, ends leases that ran out (until 1,000 messages are back), notes the
---   worker's newest call, takes messages, and leaves the wake marker if and only if work is left.
+--   worker's newest call, takes messages, and leaves the wake marker if work is left, else removes it if it could take any.
 -- Returns {token, now in microseconds, next due or false, left, id, record, more, id, record, more, ...}; left: 1
 --   pending, 2 ending, 3 both are left behind; more: '' or '<crashes> <verdict or -> <counts>'.
 -- Cost: O((promoted + ended + taken) * log(n)); an idle queue: some ten commands.
@@ -78,7 +78,11 @@ if #lines > 0 then
     left = present and 1 or 0
 end
 left = left + 2 * call('EXISTS', Q .. ':ending')
-if left > 0 then signal() else call('DEL', Q .. ':wake') end
+if left > 0 then
+    signal()
+elseif count > 0 and ARGV[7] ~= '1' then
+    call('DEL', Q .. ':wake') -- who takes nothing leaves it: it may be there for an earlier due time
+end
 
 local next_due = false
 for _, key in ipairs({Q .. ':delayed', Q .. ':leases'}) do
