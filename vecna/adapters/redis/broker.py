@@ -206,13 +206,14 @@ def _settle_chunks(settlements: Sequence[Settlement]) -> Iterator[Sequence[int]]
         if settlements:
             yield positions
         return
-    if len(settlements) > CHUNK:
+    whole = list(chunks(positions, size))
+    if len(whole) > 1:
         returned = [at for at in positions if settlements[at].settle is SettleAs.RETURN]
         positions = [at for at in positions if settlements[at].settle is not SettleAs.RETURN]
         yield from chunks(positions, size)
         yield from reversed(list(chunks(returned, size)))
         return
-    yield from chunks(positions, size)
+    yield from whole
 
 
 def _add_settlement(args: list[Any], queue: str, settlement: Settlement) -> None:

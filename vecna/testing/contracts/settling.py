@@ -301,6 +301,24 @@ class SettleLaws(BrokerCase):
 
         assert names(queue.take(1_234)) == uuids
 
+    def test_what_is_returned_beside_large_follow_ups_stands_in_order(self, queue: DrivenQueue) -> None:
+        """Also where what the others cause is too large for one step."""
+        queue.send(*"abcd")
+        a, b, c, d = queue.take(4)
+        large = [queue.message(uuid, body=b"x" * 700_000) for uuid in ("after-b", "after-c")]
+
+        queue.broker.settle(
+            "q",
+            [
+                Settlement(a.uuid, a.token, SettleAs.RETURN),
+                Settlement(b.uuid, b.token, follow_ups=(large[0],)),
+                Settlement(c.uuid, c.token, follow_ups=(large[1],)),
+                Settlement(d.uuid, d.token, SettleAs.RETURN),
+            ],
+        )
+
+        assert names(queue.take(2)) == ["a", "d"]
+
     @pytest.mark.parametrize("hostile", HOSTILE)
     def test_an_id_outside_the_rule_is_refused_before_any_is_settled(self, queue: DrivenQueue, hostile: str) -> None:
         """A mistake of the caller leaves all as it was."""
