@@ -120,6 +120,21 @@ def test_a_listener_says_so_and_subscribes_again(own_server, drive):
     listener.close()
 
 
+def test_who_watches_what_another_thread_has_just_asked_for_waits_until_the_server_listens(
+    any_redis, drive, namespace, monkeypatch
+):
+    """Else it would read that nothing has ended, and miss an end that is told before the server listens."""
+    listener = drive(any_redis.url, namespace=namespace).backend.listen()
+    with monkeypatch.context() as patch:
+        patch.setattr("vecna.adapters.redis.listener._CONFIRM", -1)  # as long as the other thread still waits
+        listener.watch(["a"])
+
+    listener.watch(["a"])
+
+    assert listener._watched == {"a": True}
+    listener.close()
+
+
 def test_a_waiter_notices_a_connection_that_went_silent(any_redis, drive, namespace, monkeypatch):
     monkeypatch.setattr("vecna.adapters.redis.waiter._GRACE", 0.2)
     with Proxy(any_redis.port) as proxy:

@@ -70,8 +70,8 @@ class RedisListener(Listener):
             except _LOST as exc:
                 self._lose(exc)
                 return
-        # Until then an end may be told before the server knows that somebody listens.
-        self._read_until(lambda: all(self._watched.get(uuid, True) for uuid in new), _CONFIRM)
+        # Until then an end may be told before the server knows that somebody listens; also if another thread has asked.
+        self._read_until(lambda: all(self._watched.get(uuid, True) for uuid in uuids), _CONFIRM)
 
     def unwatch(self, uuids: Sequence[str]) -> None:
         """See `vecna.ports.Listener`."""
