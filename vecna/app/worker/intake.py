@@ -234,6 +234,7 @@ class Intake:
             return False
         rung, self._rung = self._rung, False
         if self._unadmitted is not None and not self._admit(self._unadmitted):
+            self._rung = self._rung or rung
             return False
         ready = self._ready(now, rung=rung)
         if not ready:

@@ -158,6 +158,19 @@ def test_what_is_wrong_with_one_queue_keeps_no_other_lease_from_being_extended(w
     assert trusted == {"one": 27, "two": 17, "three": 27}
 
 
+def test_a_ring_is_kept_for_when_the_batch_before_it_can_be_admitted():
+    intake: Any = SimpleNamespace(
+        _clock=SimpleNamespace(monotonic=lambda: 5.0),
+        _outage=SimpleNamespace(is_failing=lambda _: False),
+        _is_paused=lambda _: False,
+        _unadmitted=object(),
+        _admit=lambda _: False,
+        _rung=True,
+    )
+
+    assert (Intake._round(intake), intake._rung) == (False, True)
+
+
 # -- admission ---------------------------------------------------------------------------------------------------------
 
 _TAKING = Position(takes="damaged")
