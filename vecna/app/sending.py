@@ -54,19 +54,21 @@ class Sent:
 
 @attrs.frozen
 class _Batch:
-    """What one call sends, checked and encoded. All but `consult` is computation.
+    """What one call sends, checked and encoded. All but `consult` and `confirm` is computation.
 
     Attributes:
         signatures: as they are sent.
         messages: theirs.
         later: records of their callbacks.
         old: ids that left this process before, and so may have ended.
+        publish_timeout: of the config.
     """
 
     signatures: Sequence[AnySignature]
     messages: Sequence[Message]
     later: Sequence[TaskState]
     old: Sequence[str]
+    publish_timeout: float
 
     @property
     def asks(self) -> bool:
@@ -82,6 +84,14 @@ class _Batch:
         # The broker forgets a task when it has ended; that it has is for the backend to say.
         states = backend.get_states(self.old)
         return {state.task_uuid for state in states if state is not None and state.is_completed}
+
+    def confirm(self, backend: Backend, seconds: float) -> None:
+        """Have the callbacks known once more, where it took so many seconds to send their parent.
+
+        A sweep may have taken it for given up meanwhile, and have forgotten them (`Config.publish_timeout`).
+        """
+        if self.later and seconds >= self.publish_timeout:
+            backend.put_states(self.later)
 
     def left(self, ended: Collection[str]) -> Sequence[Message]:
         """What is to be enqueued."""
@@ -138,8 +148,11 @@ class Sending:
             def attempt() -> list[bool]:
                 if not batch.asks:
                     return broker.enqueue(batch.messages)
+                began = clock.monotonic()
                 ended = batch.consult(backend)
-                return batch.answers(ended, broker.enqueue(batch.left(ended)))
+                accepted = broker.enqueue(batch.left(ended))
+                batch.confirm(backend, clock.monotonic() - began)
+                return batch.answers(ended, accepted)
 
             new = self.insisting.insist(attempt, signatures, clock, stop)
         return batch.sent(new)
@@ -165,15 +178,20 @@ class Sending:
                 batch = await lanes.aside(functools.partial(self._batch, signatures, clock, traced=traced))
 
             def attempt() -> Awaitable[list[bool]]:
-                return self._attempt_async(batch, backend, lanes) if batch.asks else lanes.enqueue(batch.messages)
+                asked = self._attempt_async(batch, backend, lanes, clock) if batch.asks else None
+                return lanes.enqueue(batch.messages) if asked is None else asked
 
             new = await self.insisting.insist_async(attempt, signatures, clock, stop)
         return batch.sent(new)
 
     @staticmethod
-    async def _attempt_async(batch: _Batch, backend: Backend, lanes: Lanes) -> list[bool]:
+    async def _attempt_async(batch: _Batch, backend: Backend, lanes: Lanes, clock: Clock) -> list[bool]:
+        began = clock.monotonic()
         ended = await lanes.aside(lambda: batch.consult(backend))
-        return batch.answers(ended, await lanes.enqueue(batch.left(ended)))
+        accepted = await lanes.enqueue(batch.left(ended))
+        if (seconds := clock.monotonic() - began) >= batch.publish_timeout:
+            await lanes.aside(lambda: batch.confirm(backend, seconds))
+        return batch.answers(ended, accepted)
 
     def _joins_others(self, signature: AnySignature) -> bool:
         """Whether nothing is to be done for it but to enqueue it; if so, it has been sent from now on."""
@@ -197,7 +215,8 @@ class Sending:
 
     def _batch(self, signatures: Sequence[AnySignature], clock: Clock, *, traced: bool) -> _Batch:
         prepared, messages = self._made(signatures, traced=traced)
-        return _Batch(prepared, messages, waiting_callbacks(prepared, clock), self.old(signatures))
+        later, old = waiting_callbacks(prepared, clock), self.old(signatures)
+        return _Batch(prepared, messages, later, old, self._config.publish_timeout)
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
