@@ -274,6 +274,28 @@ ENGINE = Target(
             ),
         ),
         *of(
+            f"{_APP}/faults.py",
+            (
+                "what one part cannot do keeps all others from it",
+                "            fault = fault or exc\n",
+                "            raise\n",
+            ),
+            ("what a part could not do is told nobody", "    if fault is not None:\n", "    if False:\n"),
+        ),
+        *of(
+            f"{_APP}/worker/sweeper.py",
+            (
+                "what a sweep could not settle is told as over",
+                "[item for item in ended if item.over]",
+                "ended",
+            ),
+            (
+                "what a sweep has ended before it failed is told nobody",
+                "            finally:\n                self._over(",
+                "            except IndexError:\n                raise\n            else:\n                self._over(",
+            ),
+        ),
+        *of(
             f"{_APP}/sweeping.py",
             ("the results of running workflows are released", "if not is_open(state)]", "if True]"),
             ("what a dead sender has left is let go of", "canceled=not sent", "canceled=False"),

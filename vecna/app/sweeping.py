@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
 
 from vecna import log
 from vecna.app.delivery_values import Wiring
+from vecna.app.faults import try_each
 from vecna.app.releasing import is_over, release_workflow
 from vecna.domain.state import State, TaskState
 from vecna.ports.backend import Backend
@@ -109,17 +111,23 @@ def sweep_senders(wiring: Wiring, queues: Iterable[str]) -> None:
     """Bring workflows to an end, or on their way, whose sender died while it sent them.
 
     Raises:
-        BrokerUnavailable: broker or backend cannot be reached.
+        BrokerUnavailable: broker or backend cannot be reached; of queues that can be nothing is left out.
     """
-    broker, backend = wiring.broker, wiring.backend
+    try_each([partial(_sweep_plans, wiring), *[partial(_sweep_staged, wiring, queue) for queue in queues]])
+
+
+def _sweep_plans(wiring: Wiring) -> None:
     age = dt.timedelta(seconds=wiring.config.publish_timeout)
-    for root in _without_launcher(wiring, backend.uncommitted(age, _MOST)):
+    for root in _without_launcher(wiring, wiring.backend.uncommitted(age, _MOST)):
         _decide(wiring, root)
-    for queue in queues:
-        for hold in _without_launcher(wiring, broker.staged(queue, age, _MOST)):
-            sent = _decide(wiring, hold)
-            while broker.unstage(queue, hold, canceled=not sent):
-                pass
+
+
+def _sweep_staged(wiring: Wiring, queue: str) -> None:
+    age = dt.timedelta(seconds=wiring.config.publish_timeout)
+    for hold in _without_launcher(wiring, wiring.broker.staged(queue, age, _MOST)):
+        sent = _decide(wiring, hold)
+        while wiring.broker.unstage(queue, hold, canceled=not sent):
+            pass
 
 
 def _decide(wiring: Wiring, root: str) -> bool:

@@ -6,11 +6,13 @@ It rides on no task and no message: a queue without workers, or with nothing in 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from vecna.app.delivery import Deliveries
 from vecna.app.delivery_values import Item, Wiring
+from vecna.app.faults import try_each
 from vecna.app.sweeping import sweep_callbacks, sweep_records, sweep_senders
 from vecna.app.worker.outage import Outage
 
@@ -68,26 +70,36 @@ class Sweeper:
                 self._outage.failed(_SOURCE, exc, idle=True)
 
     def sweep(self) -> None:
-        """One sweep.
+        """One sweep. What one part of it raises keeps it from no other.
 
         Raises:
-            BrokerUnavailable: broker or backend cannot be reached; the rest is the next sweep's.
+            BrokerUnavailable: broker or backend cannot be reached, or a part of them; the rest is the next sweep's.
         """
-        broker = self._wiring.broker
+        try_each(part for part in self._parts() if not self._stopping)
+
+    def _parts(self) -> Iterator[Callable[[], object]]:
+        broker, wiring = self._wiring.broker, self._wiring
+        known: list[str] = []
         for queue in self._queues:
-            broker.relay(queue)
-        known = broker.queues()
+            yield partial(broker.relay, queue)
+        yield lambda: known.extend(broker.queues())
         if known:
-            queue = self._wiring.random.choice(known)
+            queue = wiring.random.choice(known)
             if queue not in self._queues:
-                broker.relay(queue)
-            # What is due or has run out moves on, and what was cancelled or died is recorded as ended.
+                yield partial(broker.relay, queue)
+            yield partial(self._end, queue)
+        yield partial(sweep_records, wiring)
+        yield partial(sweep_callbacks, wiring)
+        yield partial(sweep_senders, wiring, known)
+
+    def _end(self, queue: str) -> None:
+        """Have move on what is due or has run out, and what was cancelled or died recorded as ended."""
+        deliveries = self._deliveries
+        try:
+            _, ended = deliveries.admit(deliveries.lease(queue, _MOST, verdicts_only=True))
             try:
-                _, ended = self._deliveries.admit(self._deliveries.lease(queue, _MOST, verdicts_only=True))
-                self._deliveries.finish(ended)
-                self._over(ended)
+                deliveries.finish(ended)
             finally:
-                self._deliveries.let_go(self._deliveries.items())  # after an outage: their leases run out
-        sweep_records(self._wiring)
-        sweep_callbacks(self._wiring)
-        sweep_senders(self._wiring, known)
+                self._over([item for item in ended if item.over])  # nobody else will: they are settled
+        finally:
+            deliveries.let_go(deliveries.items())  # after an outage: their leases run out
