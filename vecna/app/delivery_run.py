@@ -73,7 +73,7 @@ class Runner:
         self._traced_for = 0.0 if wiring.clock.virtual else _TRACED_FOR
 
     def run(self, item: Item) -> bool:
-        """Run a function here, in a context of its own. Never raises: what goes wrong around the call fails the task.
+        """Run a function here, in a context of its own. What goes wrong around the call fails the task.
 
         Returns:
             Whether the item now has its outcome by this call. False: its lease is not to be trusted any more, or it was
@@ -83,7 +83,7 @@ class Runner:
             if not self._begin(item):
                 return item.outcome is not None
             return contextvars.Context().run(self._run, item)
-        except BaseException as exc:  # noqa: BLE001  # an item without an outcome would be held for ever
+        except Exception as exc:  # noqa: BLE001  # an item without an outcome would be held for ever
             return self._broken(item, exc)
 
     def _run(self, item: Item) -> bool:
@@ -128,7 +128,7 @@ class Runner:
                 if isinstance(outcome, Failed):
                     span.failed(outcome.error_type)
             return self._end(item, outcome, exception)
-        except BaseException as exc:  # noqa: BLE001  # an item without an outcome would be held for ever
+        except Exception as exc:  # noqa: BLE001  # an item without an outcome would be held for ever
             return self._broken(item, exc)
 
     async def _acall(self, item: Item) -> Result:
@@ -200,7 +200,7 @@ class Runner:
         item.ended = True
         return item.complete(outcome, exception, self._clock.now())
 
-    def _broken(self, item: Item, exc: BaseException) -> bool:
+    def _broken(self, item: Item, exc: Exception) -> bool:
         if item.started is None:
             item.started = self._clock.monotonic()
         is_first = self._end(item, failed(exc), exc)
