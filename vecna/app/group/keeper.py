@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
 from vecna import log
 from vecna.app.delivery_values import Wiring
+from vecna.app.faults import try_each
 from vecna.app.group.books import Books, Estate, Run
 from vecna.app.group.reports import Alive, Asks, Ended, Held, Report
 from vecna.app.worker.outage import Outage
-from vecna.domain.errors import BrokerUnavailable
 from vecna.ports.values import Lease, SettleAs, Settlement
 
 _BEATING: Final = "heartbeat"
@@ -154,51 +155,46 @@ class Keeper:
         return self._config.heartbeat
 
     def _beat(self) -> None:
-        """Extend all leases. A queue out of reach keeps no other's from it."""
-        missed = self._find()
+        """Extend all leases. What is wrong with one queue keeps no other's from it."""
+        try_each(self._calls())
+
+    def _calls(self) -> Iterator[Callable[[], None]]:
+        """The calls of a beat: first those that find what silent children hold, then those that extend."""
+        silent_since = self._clock.monotonic() - self._config.heartbeat
+        with self._lock:
+            silent = [books for books in self._books.values() if books.heard_at <= silent_since]
+            asked = [(books, queue, call) for books in silent for queue, call in books.asked.items()]
+        for books, queue, call in asked:
+            yield partial(self._find, books, queue, call)
         by_queue: dict[str, list[tuple[Books, str]]] = {}
         with self._lock:
             for books in self._books.values():
                 for queue, token in books.reported:
                     by_queue.setdefault(queue, []).append((books, token))
         for queue, held in by_queue.items():
-            duration = dt.timedelta(seconds=self._config.lease)
-            try:
-                extensions = self._wiring.broker.extend(queue, [token for _, token in held], duration)
-            except BrokerUnavailable as exc:
-                missed.append(exc)
-                continue
-            with self._lock:
-                for (books, token), extension in zip(held, extensions, strict=True):
-                    if not extension.alive:  # settled, or lost: its child hears of that itself
-                        books.reported.pop((queue, token), None)
-        if missed:
-            raise missed[0]
+            yield partial(self._extend, queue, held)
 
-    def _find(self) -> list[BrokerUnavailable]:
-        """Learn what silent children have got since they said that they ask; the errors of those that cannot be asked.
+    def _extend(self, queue: str, held: Sequence[tuple[Books, str]]) -> None:
+        duration = dt.timedelta(seconds=self._config.lease)
+        extensions = self._wiring.broker.extend(queue, [token for _, token in held], duration)
+        with self._lock:
+            for (books, token), extension in zip(held, extensions, strict=True):
+                if not extension.alive:  # settled, or lost: its child hears of that itself
+                    books.reported.pop((queue, token), None)
+
+    def _find(self, books: Books, queue: str, call: tuple[str, int]) -> None:
+        """Learn what a silent child has got since it said that it asks.
 
         A lease call is answered once: repeated, it gives what the child has got, or else nothing to either.
         """
-        silent_since = self._clock.monotonic() - self._config.heartbeat
-        missed: list[BrokerUnavailable] = []
+        lease = self._repeat(queue, *call)
         with self._lock:
-            silent = [books for books in self._books.values() if books.heard_at <= silent_since]
-            asked = [(books, queue, call) for books in silent for queue, call in books.asked.items()]
-        for books, queue, call in asked:
-            try:
-                lease = self._repeat(queue, *call)
-            except BrokerUnavailable as exc:
-                missed.append(exc)
-                continue
-            with self._lock:
-                if books.asked.get(queue) == call:
-                    del books.asked[queue]
-                    if lease.token:
-                        rows = [(delivery.uuid, "something", None) for delivery in lease.deliveries]
-                        held = Held(queue, lease.token, msgspec.Raw(msgspec.json.encode(rows)))
-                        books.reported[queue, lease.token] = (held, self._clock.monotonic())
-        return missed
+            if books.asked.get(queue) == call:
+                del books.asked[queue]
+                if lease.token:
+                    rows = [(delivery.uuid, "something", None) for delivery in lease.deliveries]
+                    held = Held(queue, lease.token, msgspec.Raw(msgspec.json.encode(rows)))
+                    books.reported[queue, lease.token] = (held, self._clock.monotonic())
 
     def _repeat(self, queue: str, worker: str, call: int) -> Lease:
         return self._wiring.broker.lease(
@@ -213,18 +209,14 @@ class Keeper:
     def _hand_over(self) -> None:
         """Give back what dead children held; what cannot be is tried again as long as it is theirs."""
         with self._lock:
-            estates, self._estates = self._estates, []
-        missed: BrokerUnavailable | None = None
-        for estate in estates:
-            if self._clock.monotonic() < estate.until:
-                try:
-                    self._give_back(estate)
-                except BrokerUnavailable as exc:
-                    missed = exc
-                    with self._lock:
-                        self._estates.append(estate)
-        if missed is not None:
-            raise missed
+            estates = list(self._estates)
+        try_each([partial(self._inherit, estate) for estate in estates])
+
+    def _inherit(self, estate: Estate) -> None:
+        if self._clock.monotonic() < estate.until:
+            self._give_back(estate)
+        with self._lock:  # not before: whatever was raised, it is still to be done
+            self._estates.remove(estate)
 
     def _give_back(self, estate: Estate) -> None:
         broker, returned = self._wiring.broker, list(estate.returned)

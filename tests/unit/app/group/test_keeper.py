@@ -9,6 +9,7 @@ from tests.unit.app.doubles import logged
 from tests.unit.app.worker.wiring import TestWiring
 from vecna.app.group.keeper import Keeper
 from vecna.app.group.reports import Alive, Asks, Ended, Held, Run
+from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.signature import Signature
 from vecna.ports.values import Standing
 
@@ -55,10 +56,10 @@ class Scene:
         holds = [held(QUEUE, lease.token, [Run(name, name, limit) for name, limit in left.items()])] if lease else []
         self.keeper.heard(self.child, Alive(holds))
 
-    def lease(self, worker="other", count=100):
+    def lease(self, worker="other", count=100, queue=QUEUE):
         call = self.wiring.clock.monotonic() * 1000 + len(self.broker.calls)
         duration = dt.timedelta(seconds=LEASE)
-        return self.broker.lease(QUEUE, count, worker=worker, call=int(call), duration=duration, max_deliveries=5)
+        return self.broker.lease(queue, count, worker=worker, call=int(call), duration=duration, max_deliveries=5)
 
     def pass_time(self, seconds):
         """Beat by beat."""
@@ -258,3 +259,59 @@ def test_a_keeper_that_was_stopped_itself_judges_who_goes_on_saying_nothing(scen
     scene.pass_time(2 * BEAT)
 
     assert scene.child.killed
+
+
+# -- one queue that is out of reach ------------------------------------------------------------------------------------
+
+ERRORS = [BrokerUnavailable("its node is away"), ValueError("an adapter's fault")]
+
+
+def break_off(scene, method, error, calls):
+    """Have the first calls of a method that name queue `a` raise."""
+    act, left = getattr(scene.broker._port, method), iter(range(calls))
+
+    def broken(queue, *args, **kwargs):
+        if queue == "a" and next(left, None) is not None:
+            raise error
+        return act(queue, *args, **kwargs)
+
+    setattr(scene.broker._port, method, broken)
+
+
+def hold_both(scene):
+    """Have the child lease a task of queue `a` and one of the ordinary queue."""
+    scene.wiring.send(Signature("a", uuid="a", queue="a"))
+    lease = scene.lease("child", queue="a")
+    scene.keeper.heard(scene.child, held("a", lease.token, scene.runs(["a"], {})))
+    return scene.hold("b")
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_it_keeps_no_other_from_being_extended(scene, error):
+    hold_both(scene)
+    break_off(scene, "extend", error, 1000)
+    for _ in range(2):  # at first it looks like an outage
+        scene.pass_time(LEASE + 1)
+        assert scene.lease().deliveries == ()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_what_cannot_be_asked_there_keeps_no_lease_from_being_extended(scene, error):
+    scene.hold("b")
+    scene.keeper.heard(scene.child, Asks("a", "child", 10**9))
+    break_off(scene, "lease", error, 1000)
+    for _ in range(2):
+        scene.pass_time(LEASE + 1)
+        assert scene.lease().deliveries == ()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_what_a_dead_child_held_is_handed_over_at_once_from_others_and_from_there_as_soon_as_it_can_be(scene, error):
+    hold_both(scene)
+    break_off(scene, "forfeit", error, 2)
+    scene.keeper.buried(scene.child, True)
+    scene.keeper.step()
+
+    assert crashes(scene.lease()) == {"b": 1}
+    scene.pass_time(BEAT)
+    assert crashes(scene.lease(queue="a")) == {"a": 1}
