@@ -229,6 +229,9 @@ ENGINE = Target(
         *of(
             f"{_APP}/schedule_book.py",
             ("nobody is told of a schedule", "            broker.ring(message.queue)\n", "            pass\n"),
+            ("a trigger that is tried again is another", "            if not again:\n", "            if True:\n"),
+            ("a trigger that is over is made again", "(again and self._is_known(message.uuid)) or ", ""),
+            ("a removal whose reply got lost was none", "remove_schedule(code) or again", "remove_schedule(code)"),
             (
                 "each attempt to store a schedule begins anew",
                 "        if self._began_at is None:\n",

@@ -43,7 +43,7 @@ class Insisting:
 
         Args:
             attempt: what to do.
-            signatures: what is sent by it.
+            signatures: what is sent by it; empty for other calls.
             clock: time.
             stop: set when the server is closed: no further attempt is made.
 
@@ -126,9 +126,11 @@ class Insisting:
             self._lost += 1
             first = self._lost == 1
         if first:
-            log.warning(f"the broker cannot be reached, sending is tried again for {left:.0f} s: {exc}")
+            log.warning(f"the broker cannot be reached, it is tried again for {left:.0f} s: {exc}")
 
     def _given_up(self, exc: BrokerUnavailable, signatures: Sequence[Signature[Any]]) -> BrokerUnavailable:
+        if not signatures:
+            return BrokerUnavailable(f"it did not work within {self._patience():g} s, or the answer got lost: {exc}")
         return BrokerUnavailable(
             f"{len(signatures)} task(s) could not be sent within {self._patience():g} s, or the answer got "
             f"lost: {exc}. Send the same signatures (.signatures of this error) again: none will run twice",

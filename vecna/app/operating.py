@@ -108,7 +108,8 @@ class OperatingServer(ScheduleServer):
             if not was_given_up(self.backend, found):
                 break
             given_up += 1
-        self.broker.drop_dead(place.queue, [uuid])
+        # Not once only: whoever called again after this had had its effect would be told that there is no such letter.
+        self._insist(partial(self.broker.drop_dead, place.queue, [uuid]))
         result = AsyncResult[Any](self, found.copy.uuid, found.copy, is_new=is_new, queue=place.queue)
         later = [each.uuid for each in found.chain.signatures()][1:] if found.chain is not None else []
         return Retried(result, tuple(later), found.left_out)

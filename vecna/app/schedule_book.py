@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -40,10 +42,17 @@ class ScheduleBook:
     Args:
         server: whose they are.
         cancel: removes a schedule and cancels its occurrences.
+        insist: makes an attempt again and again while the broker is away, as long as the server is patient.
     """
 
-    def __init__(self, server: WorkflowServer, cancel: Callable[[str], Cancellation]) -> None:
+    def __init__(
+        self,
+        server: WorkflowServer,
+        cancel: Callable[[str], Cancellation],
+        insist: Callable[[Callable[[], Any]], Any],
+    ) -> None:
         self._server = server
+        self._insist = insist
         #: Removes a schedule and cancels its occurrences.
         self.cancel = cancel
         self._began_at: dt.datetime | None = None
@@ -100,7 +109,7 @@ class ScheduleBook:
             offset += len(page)
         return list(found.values())
 
-    # -- pausing -----------------------------------------------------------------------------------------------------
+    # -- pausing and removing ------------------------------------------------------------------------------------------
 
     def pause(self, code: str) -> ScheduleRecord:
         """Fire nothing any more; what stands then."""
@@ -125,6 +134,16 @@ class ScheduleBook:
         self._announce(record, now)
         return record
 
+    def remove(self, code: str) -> bool:
+        """Remove a schedule; whether it was there, or may have been: the answer of a first attempt may get lost."""
+        attempts = itertools.count()
+
+        def attempt() -> bool:
+            again = next(attempts) > 0
+            return self._broker.remove_schedule(code) or again
+
+        return bool(self._insist(attempt))
+
     def _announce(self, record: ScheduleRecord, now: dt.datetime) -> None:
         """Have a worker look for a schedule that is due before each looks by itself; a hint, which may get lost."""
         broker = self._broker
@@ -140,15 +159,33 @@ class ScheduleBook:
 
     def trigger(self, code: str) -> Any:
         """Send one occurrence now; its handle."""
+        begun: list[dt.datetime] = []
+
+        def attempt() -> Any:
+            again = bool(begun)
+            if not again:
+                begun.append(self._free_instant(self.read(code)))
+            return self._trigger(code, begun[0], again=again)
+
+        try:
+            return self._insist(attempt)
+        except BrokerUnavailable as exc:
+            if not begun:
+                raise
+            sent = occurrence_id(code, begun[0])
+            raise BrokerUnavailable(f"schedule {code} may have been triggered or not, as {sent}: {exc}") from exc
+
+    def _trigger(self, code: str, due: dt.datetime, *, again: bool) -> Any:
+        """Send the occurrence of an instant, unless an attempt before has; its handle."""
         firer = Firer(self._server)
-        due = self._free_instant(self.read(code))
         for _ in range(_TRIES):
             record = self.read(code)
             link = occurrence(record.content, code, due, record.spec)
             message, _ = firer.occurrence(record, due)
-            if self._fire(record, message, due):
+            if (again and self._is_known(message.uuid)) or self._fire(record, message, due):
                 self._server.backend.put_states(leaf_records(link, message.uuid, self._server.clock))
-                carry_all(self._broker.relay_schedules)
+                with contextlib.suppress(BrokerUnavailable):  # else a worker does, at its next look
+                    carry_all(self._broker.relay_schedules)
                 return self._handle(link, message.queue)
         raise BrokerUnavailable(f"schedule {code} changes faster than an occurrence of it can be triggered")
 
@@ -169,9 +206,13 @@ class ScheduleBook:
     def _is_taken(self, record: ScheduleRecord, due: dt.datetime) -> bool:
         if record.rhythm.next_after(due - _MILLISECOND, record.anchor) == due:
             return True
-        uuid, backend = occurrence_id(record.code, due), self._server.backend
-        known = backend.get_state(uuid), self._broker.locate([uuid])[0], self._node(uuid)
-        return uuid == record.last_uuid or known != (None, None, None)
+        uuid = occurrence_id(record.code, due)
+        return uuid == record.last_uuid or self._is_known(uuid)
+
+    def _is_known(self, uuid: str) -> bool:
+        """Whether an occurrence has arrived, as far as anything is left of it."""
+        known = self._server.backend.get_state(uuid), self._broker.locate([uuid])[0], self._node(uuid)
+        return known != (None, None, None)
 
     # -- looking at occurrences --------------------------------------------------------------------------------------
 

@@ -130,7 +130,9 @@ class Schedule(Twinned):
             The handle of the occurrence: of a task its result's, of a workflow the workflow's.
 
         Raises:
-            UnknownSchedule: there is no such schedule (any more). BrokerUnavailable: the broker cannot be reached.
+            UnknownSchedule: there is no such schedule (any more).
+            BrokerUnavailable: the broker could not be reached within `Config.send_timeout`. If it may have been sent
+                all the same, it says under which id; the next call sends another one.
         """
         return self._source.trigger(self.code)
 

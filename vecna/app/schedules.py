@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import attrs
 
@@ -184,8 +185,7 @@ class ScheduleServer(WorkflowServer):
         Raises:
             BrokerUnavailable: the broker cannot be reached.
         """
-        book = self._book
-        return [Schedule(book, record) for record in book.every()]
+        return [Schedule(self._book, record) for record in self._book.every()]
 
     @blocking
     def get_schedule(self, code: str) -> Schedule:
@@ -208,16 +208,17 @@ class ScheduleServer(WorkflowServer):
 
     def _send_periodic(self, kind: Kind, when: When, link: Link) -> Schedule:
         draft = drafted(kind, when, link, self._sending)
-        here, book = self._here(), self._book
+        book = self._book
         signatures = (link,) if isinstance(link, Signature) else tuple(link.signatures())
-        record = self._sending.insisting.insist(partial(book.put, draft), signatures, here.adapters.clock, here.closing)
-        return Schedule(book, record)
+        return Schedule(book, self._insist(partial(book.put, draft), signatures))
+
+    def _insist(self, attempt: Callable[[], Any], signatures: Sequence[Signature] = ()) -> Any:
+        here = self._here()
+        return self._sending.insisting.insist(attempt, signatures, here.adapters.clock, here.closing)
 
     def _store_declared(self, book: ScheduleBook) -> None:
-        declared = self.registry.declared()
-        if declared:
-            book.begin()
-        for each in declared:
+        for each in self.registry.declared():
+            book.begin()  # the first counts
             try:
                 book.put(drafted("task", each.when, each.task.signature(), self._sending))
             except BrokerUnavailable:
@@ -227,7 +228,7 @@ class ScheduleServer(WorkflowServer):
 
     @property
     def _book(self) -> ScheduleBook:
-        return ScheduleBook(self, self._cancel_schedule)
+        return ScheduleBook(self, self._cancel_schedule, self._insist)
 
     # -- cancelling ------------------------------------------------------------------------------------------------
 
@@ -249,7 +250,8 @@ class ScheduleServer(WorkflowServer):
         Raises:
             UnknownSchedule: there is no such schedule, and nothing is left of its occurrences.
             InvalidArgument: no code can be written so.
-            BrokerUnavailable: the store cannot be reached; part of it may have been done, the call may be repeated.
+            BrokerUnavailable: the store cannot be reached; part of it may have been done, the call may be repeated. If
+                it is UnknownSchedule that it raises then, all was done before.
         """
         return self._cancel_schedule(code.code if isinstance(code, Schedule) else check_id(code, "code of a schedule"))
 
@@ -289,9 +291,8 @@ class ScheduleServer(WorkflowServer):
 
     def _cancel_occurrences(self, code: str) -> tuple[bool, Cancellation]:
         """Remove a schedule, and stop all that it has sent; whether it was there."""
-        broker = self.broker
-        removed = broker.remove_schedule(code)
-        carry_all(broker.relay_schedules)
+        removed = self._book.remove(code)
+        carry_all(self.broker.relay_schedules)
         canceller = self._canceller()
         found = canceller.code(code_of_occurrences(code))
         self._end(canceller.touched)

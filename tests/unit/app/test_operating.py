@@ -225,6 +225,18 @@ def test_a_repeated_retry_makes_one_copy(server: Any, harness: Harness, lost: st
     assert server.result(first.later[0]).touch() == 2
 
 
+def test_a_retry_whose_last_reply_gets_lost_is_none_that_failed(server: Any, harness: Harness) -> None:
+    server.send_task(one("a"))
+    die(server, harness)
+    harness.drop_next_reply("drop_dead")
+
+    retried = server.retry_dead_task("a")
+    harness.run()
+
+    assert retried.result.touch() == 1
+    assert server.get_dead_tasks() == []
+
+
 def test_a_retry_whose_sender_died_halfway_can_be_repeated(server: Any, harness: Harness) -> None:
     """The copies were cancelled, since their sender was gone; the dead letter is all that is left of the work."""
     server.send_chain(Chain(one("a"), one("b")))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.app.schedules.rig import DAY, HOUR, MINUTE, SECOND, START, Hand, Rig
 from vecna.domain.errors import BrokerUnavailable, InvalidArgument, InvalidSignature, UnknownSchedule
+from vecna.domain.schedule import occurrence_id
 from vecna.domain.signature import Signature
 from vecna.domain.state import State
 from vecna.domain.workflow import Chain, Chord, Group
@@ -240,6 +241,71 @@ def test_trigger_goes_on_when_a_regular_firing_comes_between(rig):
     rig.hand.all()
 
     assert len(rig.counted()) == 2
+
+
+def lose(rig, monkeypatch, port, method, *, meanwhile=lambda: None, times=1):
+    """Have replies to a call get lost."""
+    kept = getattr(rig.server, port)
+    act, left = getattr(kept, method), iter(range(times))
+
+    def lost(*args):
+        answer = act(*args)
+        if next(left, None) is not None:
+            meanwhile()
+            raise BrokerUnavailable("reply lost")
+        return answer
+
+    monkeypatch.setattr(kept, method, lost)
+
+
+@pytest.mark.parametrize(
+    ("port", "method"), [("broker", "fire"), ("backend", "put_states"), ("broker", "relay_schedules")]
+)
+def test_a_trigger_whose_reply_gets_lost_sends_one_run(rig, monkeypatch, port, method):
+    schedule = rig.server.send_periodic_chain("@every 1h", Chain(tick(1), tick(2)), code="c")
+    lose(rig, monkeypatch, port, method)
+    result = schedule.trigger()
+    assert [leaf.get_state().state for leaf in result.leaves()] == [State.PENDING] * 2
+    rig.hand.all()
+
+    assert [args for _, args, _, _ in rig.runs] == [(1,), (2, 1)]
+    assert result.get() == 2
+
+
+def test_a_trigger_whose_reply_gets_lost_sends_one_run_also_if_that_is_over_by_then(rig, monkeypatch):
+    schedule = rig.server.send_periodic_task("@every 1h", tick(), code="c")
+    rig.clock.advance(3599)
+
+    def meanwhile():
+        rig.hand.all()
+        rig.clock.advance(1)
+        rig.hand.all()  # a regular one is the last one then
+
+    lose(rig, monkeypatch, "broker", "fire", meanwhile=meanwhile)
+    result = schedule.trigger()
+    monkeypatch.undo()
+    counts = rig.server.broker.counts("vecna_tasks")
+    rig.hand.all()
+
+    assert rig.counted() == {result.uuid: 1, occurrence_id("c", START + HOUR): 1}
+    assert counts.pending == 0
+
+
+def test_a_trigger_that_gives_up_says_what_it_may_have_sent(rig, monkeypatch):
+    schedule = rig.server.send_periodic_task("@every 1h", tick(), code="c")
+    lose(rig, monkeypatch, "broker", "fire", times=100)
+    with pytest.raises(BrokerUnavailable, match=rf"triggered or not, as {occurrence_id('c', START)}: "):
+        schedule.trigger()
+
+
+@pytest.mark.parametrize("cancel", ["cancel_periodic_task", "cancel"])
+def test_a_cancel_whose_reply_gets_lost_says_what_it_has_done(rig, monkeypatch, cancel):
+    rig.server.send_periodic_task("@hourly", tick(), code="c")
+    lose(rig, monkeypatch, "broker", "remove_schedule")
+
+    assert getattr(rig.server, cancel)("c").schedules == ("c",)
+    with pytest.raises(UnknownSchedule):
+        rig.server.cancel_periodic_task("c")
 
 
 def test_trigger_gives_up_on_a_schedule_that_does_not_stand_still(rig):
