@@ -92,6 +92,10 @@ ENGINE = Target(
             ),
         ),
         *of(
+            f"{_APP}/waiting.py",
+            ("what could not be unwatched is forgotten", "self._gone |= gone", "pass"),
+        ),
+        *of(
             f"{_APP}/worker/loop.py",
             (
                 "a coroutine that is cancelled before it begins is forgotten",
@@ -132,6 +136,12 @@ ENGINE = Target(
                 "            if self._closed:\n",
                 "            if False:\n",
             ),
+            (
+                "coroutines that there is no thread for are lost",
+                "            self._coroutines.extendleft(reversed(items))",
+                "            pass",
+            ),
+            ("what cannot be started keeps its slots", "        self._awaiting -= len(items)\n", ""),
         ),
         *of(
             f"{_APP}/delivery_finish.py",

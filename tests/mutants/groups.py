@@ -39,6 +39,7 @@ GROUPS = Target(
                 "nobody and (hopeless or self._failed_starts >= MOST_FAILED_STARTS)",
                 "False",
             ),
+            ("no thread for a child ends the group", "except (OSError, RuntimeError) as", "except OSError as"),
             ("children are not told to stop", "self._order(child, DRAIN)", "pass"),
             ("who does not let go is waited for", "                    child.kill()\n", "                    pass\n"),
             (
@@ -46,6 +47,10 @@ GROUPS = Target(
                 "self._buried(child, not self._aborting)",
                 "self._buried(child, True)",
             ),
+        ),
+        *of(
+            f"{_GROUP}/process.py",
+            ("a child that nobody watches lives on", "            self.kill()\n            self._process.wait()\n", ""),
         ),
         *of(
             f"{_GROUP}/child.py",

@@ -97,23 +97,35 @@ class WaitingRoom:
             tell: called once, in the room's thread, at once if it has ended already.
             queue: where its message was sent to, if known.
             sure: it was sent from here, so that it need not be asked for at once.
+
+        Raises:
+            ResultTimeout: the room is closed. RuntimeError: the system gives no thread; who comes later may get one.
         """
         waiter = Waiter(uuid, tell)
         with self._lock:
             if self._closing.is_set():
                 raise _closed(uuid)
+            if self._thread is None:
+                self._open()
             awaited = self._awaited.get(uuid)
             if awaited is None:
                 awaited = self._awaited[uuid] = _Awaited(uuid, queue, sure)
             awaited.waiters.add(waiter)
             # Read (again) for whoever comes: the end may have been recorded before this one came.
             self._new[uuid] = awaited
-            if self._thread is None:
-                self._listener = self._lookup.backend.listen()
-                self._thread = threading.Thread(target=self._serve, name="vecna-results", daemon=True)
-                self._thread.start()
             self._ring()
         return waiter
+
+    def _open(self) -> None:
+        """Start the thread. With the lock held, and before anybody is let in: what fails here must leave nothing."""
+        listener = self._lookup.backend.listen()
+        thread = threading.Thread(target=self._serve, args=(listener,), name="vecna-results", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            listener.close()
+            raise
+        self._listener, self._thread = listener, thread
 
     def leave(self, waiter: Waiter) -> None:
         """Stop waiting; nothing of the waiter is kept. May be repeated, also after it was told."""
@@ -150,9 +162,7 @@ class WaitingRoom:
             if self._listener is not None:
                 self._listener.wake()
 
-    def _serve(self) -> None:
-        assert self._listener is not None
-        listener = self._listener
+    def _serve(self, listener: Listener) -> None:
         heard: Iterable[str] = ()
         while not self._closing.is_set():
             try:
@@ -185,7 +195,12 @@ class WaitingRoom:
         with self._lock:
             gone, self._gone = self._gone - self._awaited.keys(), set()
         if gone:
-            listener.unwatch(list(gone))
+            try:
+                listener.unwatch(list(gone))
+            except BaseException:
+                with self._lock:
+                    self._gone |= gone  # the next round tries again
+                raise
         timeout, self._calling_since = self._until_due(), None
         if timeout is None:
             self._back()

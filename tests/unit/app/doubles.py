@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from vecna import log
 from vecna.adapters.clock import SystemClock
 from vecna.adapters.memory import MemoryBackend, MemoryBroker
@@ -51,6 +53,20 @@ def logged() -> Iterator[Lines]:
         yield lines
     finally:
         log.set(None)
+
+
+def no_thread(monkeypatch: pytest.MonkeyPatch, ending: str) -> list[str]:
+    """Let the system have no thread for the next one whose name ends so; the names of those that it had none for."""
+    start, refused = threading.Thread.start, list[str]()
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.endswith(ending) and not refused:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    return refused
 
 
 class FlakyBroker(MemoryBroker):

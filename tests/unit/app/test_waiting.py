@@ -2,10 +2,12 @@
 
 import random
 import threading
+from collections.abc import Sequence
 
 import pytest
 
-from tests.unit.app.doubles import CountingBackend, end, logged, server_with
+from tests.unit.app.doubles import CountingBackend, end, logged, no_thread, server_with
+from vecna.adapters.memory.backend import MemoryListener
 from vecna.bootstrap import Server
 from vecna.domain.errors import BrokerUnavailable, ResultTimeout
 from vecna.domain.signature import Signature
@@ -78,6 +80,47 @@ def test_a_backend_that_comes_and_goes_loses_no_one(seed: int) -> None:
 
     assert results == list(range(len(handles)))
     assert lines.of("error") == []
+
+
+def test_who_comes_after_one_for_whom_there_was_no_thread_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server("memory://")
+    handle = server.send_task(Signature("a"))
+    no_thread(monkeypatch, "vecna-results")
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        handle.get(timeout=60)
+    assert server.waiting_room._awaited == {}
+    told = threading.Event()
+
+    server.waiting_room.enter(handle.uuid, lambda _: told.set())
+    end(server, handle.uuid)
+
+    assert told.wait(60)
+    server.close()
+
+
+def test_what_could_not_be_unwatched_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+    done = threading.Event()
+    unwatch = MemoryListener.unwatch
+
+    def flaky(listener: MemoryListener, uuids: Sequence[str]) -> None:
+        calls.append(list(uuids))
+        if len(calls) == 1:
+            raise BrokerUnavailable("no route to host")
+        unwatch(listener, uuids)
+        done.set()
+
+    monkeypatch.setattr(MemoryListener, "unwatch", flaky)
+    server = Server("memory://")
+    handle = server.send_task(Signature("a"))
+    with logged():
+        room = server.waiting_room
+        room.leave(room.enter(handle.uuid, lambda _: None))
+
+        assert done.wait(60)
+        server.close()
+
+    assert calls == [[handle.uuid], [handle.uuid]]
 
 
 def test_who_comes_after_the_close_is_told() -> None:

@@ -37,6 +37,7 @@ class ChildProcess:
 
     Raises:
         OSError: the system starts no process.
+        RuntimeError: it gives no threads to watch it; the process was killed.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class ChildProcess:
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )
-            except OSError:
+            except BaseException:
                 self._line.close()
                 raise
         #: Its number.
@@ -74,8 +75,15 @@ class ChildProcess:
         #: When it was started, by the monotonic clock.
         self.started = clock.monotonic()
         self._reader = threading.Thread(target=self._read, name=f"vecna-{name}-reports", daemon=True)
-        self._reader.start()
-        threading.Thread(target=self._wait, name=f"vecna-{name}-end", daemon=True).start()
+        try:
+            self._reader.start()
+            threading.Thread(target=self._wait, name=f"vecna-{name}-end", daemon=True).start()
+        except BaseException:  # nobody would know of it
+            self.kill()
+            self._process.wait()
+            self._dead.set()
+            self._line.close()
+            raise
 
     @property
     def how(self) -> str:

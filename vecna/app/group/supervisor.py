@@ -151,7 +151,7 @@ class Supervisor:
         try:
             seat.child = self._start_child(seat.name, self._wake.set)
             log.info(f"worker {seat.name} is process {seat.child.pid}", worker=seat.name)
-        except OSError as exc:
+        except (OSError, RuntimeError) as exc:  # the latter: no more threads
             pause = self._pause(seat)
             seat.start_at = now + pause
             log.error(f"worker {seat.name} cannot be started; the next try is in {pause:.1f} s: {exc}")

@@ -74,8 +74,13 @@ class Reporter:
         self._reports.put((signature, exc))
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name=f"vecna-{self._worker}-reports", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._loop, name=f"vecna-{self._worker}-reports", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as fault:  # the system gives no more threads: told with the next, if one comes
+                    log.error(f"worker {self._worker} cannot start the thread of its error handler: {fault}")
+                    return
+                self._thread = thread
 
     def _loop(self) -> None:
         while (report := self._reports.get()) is not None:

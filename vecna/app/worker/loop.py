@@ -37,17 +37,33 @@ class CoroutineLoop:
         self._done: list[Item] = []
         self._stopping = False
 
-    def start(self, items: list[Item]) -> None:
-        """Start items: one hand-over for all of them."""
+    def start(self, items: list[Item]) -> bool:
+        """Start items: one hand-over for all of them. False: the system has no thread or loop for them now."""
         if not items:
-            return
+            return True
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._serve, name=f"vecna-{self._name}-loop", daemon=True)
-                self._thread.start()
+            if self._loop is None and not self._open():
+                return False
+            assert self._loop is not None
             if not self._stopping:
                 self._loop.call_soon_threadsafe(self._begin, items)
+        return True
+
+    def _open(self) -> bool:
+        try:
+            loop = asyncio.new_event_loop()
+        except OSError as exc:
+            log.error(f"worker {self._name} cannot make an event loop for coroutines: {exc}")
+            return False
+        thread = threading.Thread(target=self._serve, args=(loop,), name=f"vecna-{self._name}-loop", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:
+            loop.close()
+            log.error(f"worker {self._name} cannot start the thread for coroutines: {exc}")
+            return False
+        self._loop, self._thread = loop, thread
+        return True
 
     def cancel(self, items: Iterable[Item]) -> None:
         """Cancel those that run here; `Item.stop` has been called on them."""
@@ -105,9 +121,7 @@ class CoroutineLoop:
             if task is not None:
                 task.cancel()
 
-    def _serve(self) -> None:
-        loop = self._loop
-        assert loop is not None
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
             while not self._stopping:

@@ -35,7 +35,7 @@ class Slots:
         most_threads: of functions, where there is no limit.
         pace: how long tasks take.
         run: runs one function; called in its thread, never raises.
-        start: starts coroutines on their loop; does not wait, and may be given none.
+        start: starts coroutines on their loop, or says that it cannot now; does not wait, and may be given none.
         name: of the worker, for the threads' names.
     """
 
@@ -45,7 +45,7 @@ class Slots:
         most_threads: int,
         pace: Pace,
         run: Callable[[Item], None],
-        start: Callable[[list[Item]], None],
+        start: Callable[[list[Item]], bool],
         name: str,
     ) -> None:
         self.total: Final = limit or most_threads
@@ -122,16 +122,14 @@ class Slots:
             self._coroutines.extend(coroutines)
             grown = self._wake(self._wanted()) if functions else 0
             starting = self._grant()
-        self._grow(grown)
-        self._start(starting)
+        self._set_off(grown, starting)
 
     def poke(self) -> None:
         """Wake threads for what waits although it should have started; called when it has waited for a while."""
         with self._condition:
             grown = self._wake(len(self._functions)) if self._functions else 0
             starting = self._grant()
-        self._grow(grown)
-        self._start(starting)
+        self._set_off(grown, starting)
 
     def take_late(self, before: float) -> list[Item]:
         """Take out what has waited since before a moment, and all that `close` has kept from starting."""
@@ -218,6 +216,12 @@ class Slots:
         self._active += grown
         return grown
 
+    def _set_off(self, grown: int, starting: list[Item]) -> None:
+        self._grow(grown)
+        if not self._start(starting):
+            with self._condition:
+                self._take_back(starting)
+
     def _grow(self, count: int) -> None:
         for made in range(count):
             try:
@@ -231,9 +235,7 @@ class Slots:
 
     def _grant(self) -> list[Item]:
         """Take coroutines that may start. Under the lock."""
-        count = len(self._coroutines)
-        if not self.unlimited_coroutines:
-            count = min(count, self._free())
+        count = len(self._coroutines) if self.unlimited_coroutines else min(len(self._coroutines), self._free())
         starting: list[Item] = []
         while self._coroutines and len(starting) < count:
             try:
@@ -242,6 +244,20 @@ class Slots:
                 break
         self._awaiting += len(starting)
         return starting
+
+    def _start_granted(self) -> None:
+        """Under the lock."""
+        starting = self._grant()
+        if not self._start(starting):
+            self._take_back(starting)
+
+    def _take_back(self, items: list[Item]) -> None:
+        """Let coroutines wait that could not be started: they are tried again, or handed back. Under the lock."""
+        self._awaiting -= len(items)
+        if self._closed:
+            self._unstarted += items
+        else:
+            self._coroutines.extendleft(reversed(items))
 
     def _work(self) -> None:
         functions = self._functions
@@ -272,12 +288,11 @@ class Slots:
             self._active -= 1
             if not self._stopped:
                 if self._coroutines and not self._awaiting:  # neither kind may starve the other
-                    self._start(self._grant())
+                    self._start_granted()
                 if self._functions and self._free() > 0:
                     self._active += 1
                     return True
-                if self._coroutines:
-                    self._start(self._grant())
+                self._start_granted()
                 self._idle += 1
                 self._condition.wait()  # whoever wakes it, gives it its slot
             if self._stopped:

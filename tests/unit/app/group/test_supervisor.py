@@ -39,7 +39,7 @@ class Group:
         self.clock = ManualClock()
         self.children: list[Child] = []
         self.buried: list[tuple[object, ...]] = []
-        self.refusals = 0
+        self.refusals: list[Exception] = []
         names = [f"g.{number}" for number in range(1, count + 1)]
         self.supervisor = Supervisor(
             "g", names, self._start, lambda *burial: self.buried.append(burial), self.clock, Random(1), lambda: None
@@ -47,8 +47,7 @@ class Group:
 
     def _start(self, name, _):
         if self.refusals:
-            self.refusals -= 1
-            raise OSError("no more processes")
+            raise self.refusals.pop()
         self.children.append(Child(name, self.clock.monotonic()))
         return self.children[-1]
 
@@ -145,8 +144,8 @@ def test_none_that_comes_up_any_more_ends_the_group_after_some_tries():
     assert "end before they serve" in group.supervisor.failure
 
 
-def test_a_system_that_gives_no_process_is_asked_again(group):
-    group.refusals = 2
+def test_a_system_that_gives_no_process_or_no_thread_is_asked_again(group):
+    group.refusals = [OSError("no more processes"), RuntimeError("can't start new thread")]
     group.supervisor.step()
     assert group.children == []
     group.pause()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.app.doubles import logged, no_thread
 from tests.unit.app.worker.wiring import TestWiring
 from vecna.app.delivery import Deliveries
 from vecna.app.delivery_values import CLOSING, Item
@@ -110,3 +111,39 @@ def test_a_coroutine_that_cancels_all_tasks_does_not_keep_others_from_beginning(
     assert looping.ran == ["quick"]
     looping.deliveries.finish([item])
     assert wiring.states("quick") == [State.SUCCESS]
+
+
+def test_a_loop_for_which_there_was_no_thread_is_tried_again(
+    wiring: TestWiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = threading.Event()
+
+    async def run(_: Item) -> None:
+        ran.set()
+
+    async def nothing() -> None:
+        pass
+
+    wiring.registry.add("nothing", nothing, {})
+    wiring.send(Signature("nothing"))
+    deliveries = wiring.deliveries()
+    items, _ = deliveries.admit(deliveries.lease(QUEUE, 1))
+    loop = CoroutineLoop(run, lambda _: [], "w1")
+    refused = no_thread(monkeypatch, "-loop")
+    with logged() as lines:
+        assert loop.start(items) is False
+        loop.cancel(items)
+
+        monkeypatch.setattr(asyncio, "new_event_loop", _too_many_files)
+        assert loop.start(items) is False
+        loop.stop(PATIENCE)
+
+    assert (refused, len(lines.of("error"))) == (["vecna-w1-loop"], 2)
+    monkeypatch.undo()
+    assert loop.start(items) is True
+    assert ran.wait(PATIENCE)
+    loop.stop(PATIENCE)
+
+
+def _too_many_files() -> Any:
+    raise OSError("too many open files")

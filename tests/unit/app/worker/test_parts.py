@@ -4,18 +4,21 @@ import logging
 import threading
 from collections import deque
 from functools import partial
+from queue import Queue
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.unit.app.doubles import no_thread
 from tests.unit.app.worker.wiring import TestWiring
 from vecna.adapters.clock import ManualClock
 from vecna.app.delivery_values import Item
 from vecna.app.worker.capacity import MOST_UNRECORDED, Capacity
 from vecna.app.worker.doorbell import Doorbell
 from vecna.app.worker.flusher import MOST_BYTES, MOST_ITEMS, RECORDING, Flusher
+from vecna.app.worker.handlers import Handlers, Reporter
 from vecna.app.worker.intake import Intake
 from vecna.app.worker.outage import LONGEST_PAUSE, Outage
 from vecna.app.worker.pace import Pace
@@ -193,10 +196,16 @@ class Crew:
         self._deliveries = wiring.deliveries()
         self.pace = Pace()
         self.started: list[Item] = []
+        self.can_start = True
         self.changed = threading.Condition()
         self.running: dict[str, threading.Event] = {}
         self._over = False
-        self.slots = Slots(limit, most_threads, self.pace, self._run, self.started.extend, "w1")
+        self.slots = Slots(limit, most_threads, self.pace, self._run, self._start, "w1")
+
+    def _start(self, items: list[Item]) -> bool:
+        if self.can_start:
+            self.started.extend(items)
+        return self.can_start
 
     def items(self, name: str, count: int) -> list[Item]:
         self._wiring.send(*[Signature(name) for _ in range(count)])
@@ -345,6 +354,47 @@ def test_functions_and_coroutines_share_the_slots(wiring):
     crew.close()
 
 
+@pytest.mark.parametrize("limit", [1, 0])
+def test_coroutines_that_cannot_be_started_wait_in_their_order(wiring, limit):
+    crew = Crew(wiring, limit, most_threads=1)
+    crew.can_start = False
+    coroutines, functions = crew.items("coroutine", 3), crew.items("function", 2)
+    crew.slots.put(functions[:1])
+    crew.until(running=1)
+    crew.slots.put(coroutines)
+    crew.end(functions[0])  # its thread finds that it cannot start them either, and goes on
+    crew.until(running=0)
+    crew.slots.put(functions[1:])
+    crew.until(running=1)
+    crew.end(functions[1])
+    crew.until(running=0)
+    assert crew.slots._threads == 1
+
+    crew.can_start = True
+    crew.slots.poke()
+    while len(crew.started) < 3 and limit:
+        crew.started += crew.slots.coroutines_ended(1)
+
+    assert crew.started == coroutines
+    crew.close()
+
+
+def test_coroutines_that_cannot_be_started_when_it_is_closed_are_handed_back(wiring):
+    crew = Crew(wiring, limit=2)
+    coroutines = crew.items("coroutine", 2)
+
+    def closed_meanwhile(_: list[Item]) -> bool:
+        crew.slots.close()
+        return False
+
+    crew.slots._start = closed_meanwhile
+
+    crew.slots.put(coroutines)
+
+    assert crew.slots.take_late(0.0) == coroutines
+    crew.close()
+
+
 def test_without_a_limit_all_coroutines_start_and_functions_have_the_threads(wiring):
     crew = Crew(wiring, limit=0, most_threads=2)
     crew.slots.put(crew.items("coroutine", 50))
@@ -406,6 +456,25 @@ def test_a_run_counts_as_long_until_it_has_ended(wiring):
     items[0].ended = True
     assert crew.slots.long_running(0.5) == 0
     assert crew.slots.long_running(2.0) == 1
+
+
+# -- error handler -----------------------------------------------------------------------------------------------------
+
+
+def test_what_there_was_no_thread_to_report_is_reported_with_the_next(monkeypatch, caplog):
+    told: Queue[object] = Queue()
+    handlers = Handlers()
+    handlers.error = lambda _, exc: told.put(exc)
+    reporter = Reporter("w1", handlers)
+    no_thread(monkeypatch, "-reports")
+    first, second = BrokerUnavailable("first"), BrokerUnavailable("second")
+
+    reporter.broker_lost(first)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    reporter.broker_lost(second)
+
+    assert [told.get(timeout=PATIENCE) for _ in range(2)] == [first, second]
+    reporter.stop(PATIENCE)
 
 
 # -- flusher -----------------------------------------------------------------------------------------------------------
