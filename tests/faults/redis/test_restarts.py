@@ -1,6 +1,7 @@
 """The server goes away, comes back, or answers with something else than usual."""
 
 import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -282,6 +283,33 @@ def test_children_of_a_fork_open_their_own_connections(redis_server, drive, name
     assert os.waitpid(child, 0)[1] == 0
     driven.end("parent")
     assert driven.broker.counts("q").leased == 2
+
+
+def test_a_fork_while_another_thread_connects_does_not_hang_the_child(redis_server, drive, namespace, monkeypatch):
+    driven = drive(redis_server.url, namespace=namespace)
+    opener, parent = driven.broker._connections._opener, os.getpid()
+    opening, go_on, really_open = threading.Event(), threading.Event(), opener.open
+
+    def slowly_open(**more):
+        if os.getpid() == parent:
+            opening.set()
+            assert go_on.wait(PATIENCE)
+        return really_open(**more)
+
+    monkeypatch.setattr(opener, "open", slowly_open)
+    with ThreadPoolExecutor(1) as threads:
+        sent = threads.submit(driven.send, "parent")
+        assert opening.wait(PATIENCE)
+        child = os.fork()
+        if child == 0:  # pragma: no cover  # in the child
+            signal.alarm(int(PATIENCE))  # ends it, should it hang
+            try:
+                os._exit(0 if driven.send("child") == [True] else 1)
+            except BaseException:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+        go_on.set()
+        assert sent.result(PATIENCE) == [True]
 
 
 def test_a_full_pool_is_waited_for(redis_server, drive, namespace):

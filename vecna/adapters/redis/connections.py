@@ -50,7 +50,7 @@ class Connections:
         self.clock = clock
         self.patience = patience
         self._opener = Opener(address, settings, namespace)
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}  # by process: what is held at a fork stays held in the child
         self._now_opened: Opened | None = None
         self._warned = False
 
@@ -163,11 +163,14 @@ class Connections:
         opened = self._now_opened
         if opened is not None and opened.pid == os.getpid():
             return opened
-        with self._lock:
+        with self._lock():
             if self._now_opened is None or self._now_opened.pid != os.getpid():
                 self._now_opened = self._opener.open(warn=not self._warned)
                 self._warned = True
             return self._now_opened
+
+    def _lock(self) -> threading.Lock:
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def dedicated(self, key: str) -> AbstractConnection:
         """A connection of the caller's own to the server that has `key`, not yet connected.
@@ -188,7 +191,7 @@ class Connections:
 
     def close(self) -> None:
         """Close what this process has opened. A later call opens it again."""
-        with self._lock:
+        with self._lock():
             opened, self._now_opened = self._now_opened, None
         if opened is not None and opened.pid == os.getpid():
             opened.client.close()
