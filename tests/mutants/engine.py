@@ -441,7 +441,12 @@ LUA = Target(
         *of(
             f"{_LUA}/accept.lua",
             ("a follow-up arrives twice", "if number > cursor and before <= cursor then", "if before <= cursor then"),
+            ("an entry is taken before the one before it", "cursor and before <= cursor then", "cursor then"),
             ("entries of an old epoch arrive", "if epoch < known_epoch then", "if false then"),
+        ),
+        *of(
+            f"{_LUA}/outbox.lua",
+            ("numbers of an outbox count on", "math.max(before + 1, micros)", "before + 1"),
         ),
         *of(
             f"{_LUA}/plan_report.lua",
