@@ -176,7 +176,7 @@ RULES = Target(
 
 SQLITE = Target(
     "sqlite",
-    ("tests/contract/test_sqlite.py",),
+    ("tests/contract/test_sqlite.py", "tests/unit/kit"),
     (
         *of(
             f"{_SQLITE}/queue.py",
@@ -265,6 +265,24 @@ SQLITE = Target(
             "vecna/kit/plans.py",
             ("members are not counted", 'documents.put("counted", member)', "pass"),
             ("a plan that is over is stored again", "if known is not None and known.at is not None:", "if False:"),
+        ),
+        *of(
+            "vecna/kit/schedules.py",
+            (
+                "schedules that cannot be read stand before others",
+                "        most = count + 2 * (len(found) - len(readable))\n",
+                "        return readable\n",
+            ),
+            (
+                "a version of what cannot be read may come again",
+                "            least = microseconds(self._clock.now())",
+                "            least = 0",
+            ),
+            (
+                "one that cannot be read keeps all from being fired",
+                "record, _ = self._stands(documents, call.code)",
+                "record = _read(documents, call.code)",
+            ),
         ),
         *of(
             "vecna/kit/locks.py",

@@ -7,9 +7,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
+from vecna.domain.errors import InvalidSignature
 from vecna.domain.message import Message
 from vecna.domain.schedule import ScheduleRecord
-from vecna.kit.documents import LAST, Documents, DocumentStore
+from vecna.kit.documents import LAST, Document, Documents, DocumentStore
 from vecna.kit.rules import fired, instant_of, microseconds, paused_as, read_schedules, registered
 from vecna.ports.clock import Clock
 from vecna.ports.schedules import DueSchedules, FireCall, Fired, Schedules
@@ -22,6 +23,9 @@ _AHEAD: Final = dt.timedelta(minutes=1)
 
 class DocumentSchedules(Schedules):
     """The part of a broker that keeps schedules, where messages are kept in the same store as the documents.
+
+    One that cannot be read keeps no other from being fired. It stays until it is removed or sent again; a newer version
+    of vecna may know what it means.
 
     The broker sets `_store` and `_clock`, and enqueues.
     """
@@ -39,8 +43,8 @@ class DocumentSchedules(Schedules):
             self._forget_removals(documents)
             removed = documents.get("removed", record.code)
             removed_at = None if removed is None or removed.at is None else instant_of(removed.at)
-            version = 0 if removed is None else int(removed.value)
-            stands = registered(_read(documents, record.code), record, began_at, removed_at, version)
+            before, version = self._stands(documents, record.code)
+            stands = registered(before, record, began_at, removed_at, version)
             return None if stands is None else _write(documents, stands)
 
     def get_schedules(self, codes: Sequence[str]) -> list[ScheduleRecord | None]:
@@ -59,11 +63,11 @@ class DocumentSchedules(Schedules):
         """See `vecna.ports.Schedules`."""
         now = self._clock.now()
         with self._store.step(reading=True) as documents:
-            due = documents.scan("schedule", -LAST, microseconds(now), limit + 1)
-            further = due[limit:] or documents.scan("schedule", microseconds(now), LAST, 1)
+            due = _due(documents, now, limit + 1)
+            further = [each for each, _ in due[limit:]] or documents.scan("schedule", microseconds(now), LAST, 1)
             told = now if limit else self._after_removals(documents)
         next_due = None if not further else instant_of(further[0].at or 0)
-        return DueSchedules(tuple(read_schedules([each.value for each in due[:limit]])), told, next_due)
+        return DueSchedules(tuple([record for _, record in due[:limit]]), told, next_due)
 
     def fire(self, calls: Sequence[FireCall]) -> list[Fired]:
         """See `vecna.ports.Schedules`."""
@@ -71,7 +75,7 @@ class DocumentSchedules(Schedules):
             return [self._fire(documents, call) for call in calls]
 
     def _fire(self, documents: Documents, call: FireCall) -> Fired:
-        record = _read(documents, call.code)
+        record, _ = self._stands(documents, call.code)
         answer, stands = fired(record, call, self._clock.now())
         if answer is Fired.FIRED and stands is not record:
             if stands is None:
@@ -98,12 +102,23 @@ class DocumentSchedules(Schedules):
 
     def _remove(self, documents: Documents, code: str) -> bool:
         self._forget_removals(documents)
-        stands, before = _read(documents, code), documents.get("removed", code)
-        version = stands.version if stands is not None else 0 if before is None else int(before.value)
+        _, version = self._stands(documents, code)
         at = microseconds(self._after_removals(documents))
         documents.put("removed", code, str(version).encode(), at)
         documents.put("newest", "removed", str(at).encode())
         return documents.drop("schedule", code)
+
+    def _stands(self, documents: Documents, code: str) -> tuple[ScheduleRecord | None, int]:
+        """What stands under a code, None also if it cannot be read; and the highest version there was under it."""
+        least = 0
+        try:
+            if (stands := _read(documents, code)) is not None:
+                return stands, stands.version
+        except InvalidSignature:
+            # Whatever its version was, this is above it: a firing of it must not hit what comes after.
+            least = microseconds(self._clock.now())
+        removed = documents.get("removed", code)
+        return None, max(least, 0 if removed is None else int(removed.value))
 
     def _after_removals(self, documents: Documents) -> dt.datetime:
         """Now, or if need be later: an instant after all removals so far, even if the clock stands still."""
@@ -119,9 +134,23 @@ class DocumentSchedules(Schedules):
             documents.drop("removed", removal.key)
 
 
+def _due(documents: Documents, now: dt.datetime, count: int) -> list[tuple[Document, ScheduleRecord]]:
+    """The first that are due and can be read: others would stand before them for ever."""
+    most = count
+    while True:
+        found = documents.scan("schedule", -LAST, microseconds(now), most)
+        readable = [(each, record) for each in found for record in read_schedules([each.value])]
+        if len(readable) >= count or len(found) < most:
+            return readable[:count]
+        most = count + 2 * (len(found) - len(readable))
+
+
 def _read(documents: Documents, code: str) -> ScheduleRecord | None:
     record = documents.get("schedule", code)
-    return None if record is None else ScheduleRecord.from_json(record.value)
+    try:
+        return None if record is None else ScheduleRecord.from_json(record.value)
+    except InvalidSignature as exc:
+        raise InvalidSignature(f"schedule {code}: {exc}; send it again, or cancel it") from None
 
 
 def _write(documents: Documents, record: ScheduleRecord) -> ScheduleRecord:
