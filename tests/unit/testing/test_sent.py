@@ -6,7 +6,7 @@ from unittest.mock import ANY
 import pytest
 
 from tests.unit.testing.app import Order, Shop
-from vecna import BrokerUnavailable, InvalidArgument, Signature
+from vecna import InvalidArgument, Signature
 from vecna.domain.workflow import Chain, Chord, Group
 from vecna.testing import Harness
 
@@ -54,8 +54,7 @@ def test_what_is_repeated_because_a_reply_was_lost_counts_once(shop: Shop, harne
     assert len(harness.sent("add")) == 2
     schedule = shop.note.every("@hourly").send("a")
     harness.drop_next_reply("fire")
-    with pytest.raises(BrokerUnavailable):
-        schedule.trigger()  # it had its effect
+    schedule.trigger()  # its first attempt had its effect
     assert len(harness.sent("note")) == 1
 
 
