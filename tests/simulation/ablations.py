@@ -92,7 +92,7 @@ _FIRST = {
     "registration_revives": 700,
     "states_go_back": 1400,
     "settle_forgets": 1300,
-    "code_without_mark": 27600,
+    "code_without_mark": 500,
     "local_outcome_counts": 700,
     "stale_firings_count": 750,
     "late_extend_shortens": 500,

@@ -29,25 +29,18 @@ _LASTS: Final = dt.timedelta(minutes=5)
 def mark(backend: Backend, code: str, now: dt.datetime) -> str:
     """Mark a code as being cancelled; a token for `unmark`.
 
-    Where another canceller's mark stands, at its work or dead, a new one takes its place that serves both and that
-    nobody takes away: neither knows when the other one is done.
-
     Raises:
         BrokerUnavailable: the backend cannot be reached.
     """
     own, token = _id(code), new_id()
-    made = TaskState(task_uuid=own, state=State.CANCELED, finished_at=now, worker=token)
-    (stands,) = backend.put_states([made])
-    if stands.worker != token:
-        backend.forget([own])
-        backend.put_states([attrs.evolve(made, finished_at=max(now, stands.finished_at or now))])
-        token = ""
+    backend.forget([own])  # one that a canceller which died has left is older
+    backend.put_states([TaskState(task_uuid=own, state=State.CANCELED, finished_at=now, worker=token)])
     backend.release([own], _LASTS)
     return token
 
 
 def unmark(backend: Backend, code: str, token: str) -> None:
-    """Take a mark away, unless another canceller has begun since or had before.
+    """Take a mark away, unless another canceller has made one since.
 
     Raises:
         BrokerUnavailable: the backend cannot be reached; then it expires.

@@ -482,48 +482,18 @@ def test_what_a_canceller_that_died_has_marked_goes_on_later(server, tasks):
     assert server.backend.unreleased(server.clock.now() - server.clock.now(), 10) == []
 
 
-def test_a_mark_stands_until_its_canceller_is_done(server):
-    backend = server.backend
-    token = stopping.mark(backend, "c", server.clock.now())
-    assert stopping.marked(backend, ["c", "other"], server.clock.now()) == {"c"}
-    for _ in range(2):
-        stopping.unmark(backend, "c", token)
-        assert stopping.marked(backend, ["c"], server.clock.now()) == set()
-
-
-class Interleaved:
-    """A backend before whose n-th call something else happens."""
-
-    def __init__(self, backend: Any, number: int, act: Any) -> None:
-        self._backend, self._left, self._act = backend, number, act
-
-    def __getattr__(self, name: str) -> Any:
-        if self._left == 0:
-            self._act()
-        self._left -= 1
-        return getattr(self._backend, name)
-
-
-@pytest.mark.parametrize("done", [0, 1])
-@pytest.mark.parametrize("at", range(3))
-def test_of_two_cancellers_of_a_code_none_takes_the_others_mark_away(server, at, done):
-    """The second one begins before, while or after the first one makes its mark; what both leave runs out."""
-    backend, tokens = server.backend, dict[int, str]()
-
-    def second() -> None:
-        server.clock.advance(100)
-        tokens[1] = stopping.mark(backend, "c", server.clock.now())
-
-    interleaved: Any = Interleaved(backend, at, second)
-    tokens[0] = stopping.mark(interleaved, "c", server.clock.now())
-    if 1 not in tokens:
-        second()
-
-    stopping.unmark(backend, "c", tokens[done])
+def test_a_mark_is_its_own_cancellers(server):
+    """One that is over takes no other's away; what a dead one has left is replaced."""
+    backend, now = server.backend, server.clock.now()
+    first = stopping.mark(backend, "c", now)
     server.clock.advance(200)
-    assert stopping.marked(backend, ["c"], server.clock.now()) == {"c"}
-    stopping.unmark(backend, "c", tokens[1 - done])
-    server.clock.advance(101)
+    second = stopping.mark(backend, "c", server.clock.now())
+
+    stopping.unmark(backend, "c", first)
+    server.clock.advance(200)
+    assert stopping.marked(backend, ["c", "other"], server.clock.now()) == {"c"}
+    stopping.unmark(backend, "c", second)
+    stopping.unmark(backend, "c", second)
     assert stopping.marked(backend, ["c"], server.clock.now()) == set()
 
 
