@@ -163,9 +163,9 @@ class ScheduleServer(WorkflowServer):
         One that cannot be stored, e.g. because its end has passed, is logged and left out.
 
         Raises:
-            BrokerUnavailable: the broker cannot be reached; the call may be repeated.
+            BrokerUnavailable: the broker could not be reached within `Config.send_timeout`; the call may be repeated.
         """
-        self.storing_periodic_tasks()()
+        self._insist(self.storing_periodic_tasks())
 
     def storing_periodic_tasks(self) -> Callable[[], None]:
         """What does `store_periodic_tasks`, to be called until it works.

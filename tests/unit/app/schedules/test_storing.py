@@ -400,6 +400,25 @@ def test_a_worker_that_tries_again_stores_nothing_that_was_cancelled_after_its_f
     assert [schedule.code for schedule in rig.server.schedules()] == ["c"]
 
 
+def test_a_call_that_tries_again_stores_nothing_that_was_cancelled_meanwhile(rig, monkeypatch):
+    rig.server.periodic("@hourly", code="c")(rig.register("own"))
+    put = rig.server.broker.put_schedule
+    calls: list[str] = []
+
+    def flaky(record, began_at=None):
+        stands = put(record, began_at)
+        calls.append(record.code)
+        if len(calls) == 1:
+            rig.server.cancel_periodic_task("c")
+            raise BrokerUnavailable("reply lost")
+        return stands
+
+    monkeypatch.setattr(rig.server.broker, "put_schedule", flaky)
+    rig.server.store_periodic_tasks()
+
+    assert (rig.server.schedules(), len(calls)) == ([], 2)
+
+
 # -- through the task --------------------------------------------------------------------------------------------------
 
 
