@@ -64,6 +64,10 @@ ENGINE = Target(
             ),
         ),
         *of(
+            f"{_APP}/delivery_release.py",
+            ("what cannot be released holds up the others", "if self._tried < _TRIES:", "if True:"),
+        ),
+        *of(
             f"{_APP}/delivery_run.py",
             (
                 "the trust limit does not keep from starting",
@@ -155,8 +159,7 @@ ENGINE = Target(
                 "            away = exc\n        caused",
                 "            raise\n        caused",
             ),
-            ("what cannot be released holds up the others", "if self._tried < _TRIES:", "if True:"),
-            ("nothing is released", "        self._release()\n        if away or", "        if away or"),
+            ("nothing is released", "        self._releases.carry_out()\n        if away or", "        if away or"),
             (
                 "what follows in other queues is not carried over",
                 "        away.update(self._relay())\n",

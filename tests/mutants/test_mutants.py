@@ -26,6 +26,7 @@ def test_there_are_as_many_as_were_promised():
     assert len(SQLITE.mutants) >= 25
     assert len(ENGINE.mutants) + len(LUA.mutants) >= 25
     assert len({(target.name, mutant.file, mutant.what) for target, mutant in EVERY}) == len(EVERY)
+    assert f"| {len(EVERY)} are kept, " in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

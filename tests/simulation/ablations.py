@@ -702,7 +702,7 @@ def settle_before_record(replace):
         if kept:
             backend.put_states(kept)
         self._relay()
-        self._release()
+        self._releases.carry_out()
 
     replace(delivery_finish.Finisher, "finish", finish)
 

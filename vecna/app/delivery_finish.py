@@ -15,10 +15,10 @@ import attrs
 from vecna import log
 from vecna.app.conclusion import Ended, conclude
 from vecna.app.delivery_failure import error_text
+from vecna.app.delivery_release import Releases
 from vecna.app.delivery_values import Item, Launched, Parked, QueuesAway, Wiring, with_options
 from vecna.app.launchers import RESERVED, WHICH
 from vecna.app.launching import Launching
-from vecna.app.releasing import is_over, release_plan
 from vecna.app.signing import message_of, signed_plans
 from vecna.app.stopping import marked, slowed
 from vecna.domain.codec import MAX_MESSAGE
@@ -35,8 +35,6 @@ from vecna.ports.values import Answer, SettleAs, Settlement
 _RELAYS = 20
 #: Workflows one after the other that cannot be asked, until no more are tried.
 _ENOUGH: Final = 2
-#: How often a release is tried before it is left to a sweep.
-_TRIES: Final = 3
 #: Tuples: unions would be made anew for every task.
 _PREPARED: Final = (Launched, Parked)
 _DECISIONS: Final = (End, Repeat)
@@ -82,15 +80,12 @@ class Finisher:
         self._worker = worker
         self._launching = Launching(wiring)
         self._to_relay: set[str] = set()
-        self._to_release: dict[float, list[str]] = {}  # by how long they are kept, seconds
-        self._ended_roots: list[str] = []  # workflows that are over
-        self._failed_roots: list[tuple[str, Signature[Any]]] = []  # those that may be, and which of their tasks failed
-        self._tried = 0  # how often in a row releasing has failed
+        self._releases = Releases(wiring)
 
     @property
     def owes(self) -> bool:
         """Whether a call was broken off between settling and releasing; the next one makes up for it."""
-        return bool(self._to_relay or self._to_release or self._ended_roots or self._failed_roots)
+        return bool(self._to_relay or self._releases)
 
     def finish(self, items: Sequence[Item], notes: Sequence[TaskState] = ()) -> None:
         """Go on with each item from where it stands, to `over`.
@@ -111,7 +106,7 @@ class Finisher:
         self._record(items, notes)
         away, workflows = self._settle(items)
         away.update(self._relay())
-        self._release()
+        self._releases.carry_out()
         if away or workflows:
             raise QueuesAway(away, workflows)
 
@@ -213,11 +208,11 @@ class Finisher:
         if not _has_end(item):
             return
         if caused is not _NOTHING:
-            self._ended_roots += caused.ended_roots
-            self._failed_roots += [(root, item.signature) for root in caused.failed_roots]
-            self._keep(caused.never, self._wiring.config.results_expire_in)
+            self._releases.end(caused.ended_roots)
+            self._releases.fail(caused.failed_roots, item.signature)
+            self._releases.keep(caused.never, self._wiring.config.results_expire_in)
         if not caused.goes_on and not caused.failed_roots:
-            self._plan_release(item.signature)
+            self._releases.plan(item.signature)
 
     def _stopping(self, settlements: Iterable[Settlement]) -> set[str]:
         """Codes of what would follow that are being cancelled."""
@@ -309,7 +304,7 @@ class Finisher:
         try:
             yield self._message(signature.evolve(args=which, set_options=options))
         except (InvalidArgument, InvalidSignature):
-            self._plan_release(signature)  # nobody will be handed it
+            self._releases.plan(signature)  # nobody will be handed it
 
     def _stillborn(self, signature: Signature[Any], item: Item, exc: Exception) -> TaskState:
         position = signature.position
@@ -337,48 +332,6 @@ class Finisher:
                 continue
             self._to_relay.discard(queue)
         return away
-
-    def _plan_release(self, signature: Signature[Any]) -> None:
-        keep = self._wiring.config.results_expire_in if signature.set_options.get("keep_result", True) else 0.0
-        line = self._to_release.get(keep)
-        if line is None:
-            line = self._to_release[keep] = []
-        line.append(signature.uuid)
-
-    def _keep(self, uuids: Iterable[str], seconds: float) -> None:
-        self._to_release.setdefault(seconds, []).extend(uuids)
-
-    def _release(self) -> None:
-        """Let expire what is over. What cannot be, after some tries, is left to a sweep: it holds up no other."""
-        try:
-            self._release_all()
-            self._tried = 0
-        except BrokerUnavailable:
-            self._tried += 1
-            if self._tried < _TRIES:
-                raise
-            self._tried = 0
-            if self._failed_roots:
-                self._failed_roots.pop()
-            elif self._ended_roots:
-                self._ended_roots.pop()
-            else:
-                del self._to_release[min(self._to_release)]
-
-    def _release_all(self) -> None:
-        while self._failed_roots:
-            root, signature = self._failed_roots[-1]
-            if is_over(self._wiring, root):  # else a sweep finds it, by this task's record, when it is
-                self._plan_release(signature)
-                self._ended_roots.append(root)
-            self._failed_roots.pop()
-        while self._ended_roots:
-            keep = self._wiring.config.results_expire_in
-            self._keep(release_plan(self._wiring.backend, self._ended_roots[-1], keep), keep)
-            self._ended_roots.pop()
-        for keep in sorted(self._to_release):  # the first release of a result counts: what is not kept comes first
-            self._wiring.backend.release(self._to_release[keep], dt.timedelta(seconds=keep))
-            del self._to_release[keep]
 
 
 def _has_end(item: Item) -> bool:
