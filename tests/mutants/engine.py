@@ -50,7 +50,7 @@ ENGINE = Target(
             ("an expired message runs", "_is_expired(item.signature, item.delivery.enqueued_at, now):", "False:"),
             (
                 "results that cannot be read hold up the others for ever",
-                "if self._broken_off < _TRIES:",
+                "if self._broken_off < _TRIES - 1:",
                 "if True:",
             ),
             ("the park limit is forgotten", "attempts.parks >= limit", "False"),
@@ -66,6 +66,7 @@ ENGINE = Target(
         *of(
             f"{_APP}/delivery_release.py",
             ("what cannot be released holds up the others", "if self._tried < _TRIES:", "if True:"),
+            ("what cannot be released is never given up", "self._tried += 1", "self._tried = 1"),
         ),
         *of(
             f"{_APP}/delivery_run.py",
@@ -115,6 +116,11 @@ ENGINE = Target(
                 "if False:",
             ),
             (
+                "a batch that passing on has brought is forgotten for the next",
+                "if is_full or self._unadmitted is not None:",
+                "if is_full:",
+            ),
+            (
                 "nobody tells the flusher what came due during a round",
                 "        elif note is not None:  # it",
                 "        elif False:  # it",
@@ -158,6 +164,11 @@ ENGINE = Target(
                 "a workflow that cannot be reported to holds up the others",
                 "            away = exc\n        caused",
                 "            raise\n        caused",
+            ),
+            (
+                "ends behind those that cannot be reported stay behind them",
+                "return caused, {**untried, **failed}",
+                "return caused, {**failed, **untried}",
             ),
             ("nothing is released", "        self._releases.carry_out()\n        if away or", "        if away or"),
             (

@@ -19,6 +19,7 @@ from vecna.app.delivery_finish import Finisher
 from vecna.app.delivery_run import RunHooks, Runner
 from vecna.app.delivery_values import CANCELED, LOST, Batch, Hold, Item, QueuesAway, Returned, Wiring
 from vecna.app.launchers import RESERVED
+from vecna.domain.errors import BrokerUnavailable
 from vecna.domain.ids import new_id
 from vecna.domain.state import State, TaskState
 from vecna.ports.values import Answer, Extension
@@ -180,6 +181,8 @@ class Deliveries:
                     told += _extended(hold, extension, started + lease * (1 - _MARGIN))
             except Exception as exc:  # noqa: BLE001  # whatever is wrong with one queue, the leases of others go on
                 missed[queue] = exc
+                if not isinstance(exc, BrokerUnavailable):
+                    log.error(f"leases of queue {queue} cannot be extended, and may run out", exc_info=exc)
         with self._lock:
             self._told += told
         self._say_lost([item for item in told if item.stopping == LOST])

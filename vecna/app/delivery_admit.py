@@ -22,9 +22,11 @@ from vecna.ports.values import Delivery, Verdict
 _CANCELED: Final = (Verdict.CANCELED, Verdict.PURGED)
 #: Seconds: how long a message that no worker here knows is put back for at most.
 LONGEST_PARK: Final = 60.0
-#: How often an admission is broken off by results that cannot be read, and how long their callback then waits.
+#: How often an admission is tried whose callbacks' results cannot be read; seconds that those then wait at most.
 _TRIES: Final = 3
-_LATER: Final = dt.timedelta(seconds=5)
+_LATER: Final = 5.0
+#: Callbacks in a row whose results cannot be read, until no more are tried.
+_ENOUGH: Final = 2
 
 
 def read(delivery: Delivery, hold: Hold, now: float, keys: Keys = ()) -> Item:
@@ -59,7 +61,8 @@ class Admission:
         self._wiring = wiring
         self._lock = threading.Lock()
         self._unknown: set[str] = set()  # names that were logged as not registered
-        self._broken_off = 0  # how often in a row results that a callback takes could not be read
+        self._broken_off = 0  # how often in a row `sort` was, by results that could not be read
+        self._unread = 0  # callbacks in a row, of the batch that is sorted, whose results could not be
 
     def sort(self, batch: Batch) -> tuple[list[Item], list[Item]]:
         """Those to run, and those to finish without a run.
@@ -69,6 +72,7 @@ class Admission:
         """
         runnable: list[Item] = []
         ended: list[Item] = []
+        self._unread = 0
         if batch.items:
             # By the broker's clock. The call may be repeated long after the lease.
             passed = self._wiring.clock.monotonic() - batch.items[0].since
@@ -85,6 +89,7 @@ class Admission:
                 else:
                     self._judge(item, now)
                 (runnable if _is_open(item) else ended).append(item)
+        self._broken_off = 0
         return runnable, ended
 
     def _resolve(self, item: Item) -> None:
@@ -120,22 +125,33 @@ class Admission:
         That its backend is there is known by then: the ends of the batch were read. A key of its workflow is damaged,
         or the node that has it is away, and others need not wait for that.
         """
+        position = item.signature.position
+        if position is None or not position.takes:
+            return
+        if self._unread >= _ENOUGH:  # each may have taken a time limit to fail
+            self._put_off(item)
+            return
         try:
             item.signature = with_passed(self._wiring.backend, item.signature)
-            self._broken_off = 0
+            self._unread = 0
         except InvalidArgument as exc:
             item.exception, item.outcome = exc, failed(exc.with_traceback(None), permanent=True)
         except Exception as exc:  # whatever a port raises about this one
-            self._broken_off += 1
-            if self._broken_off < _TRIES:
+            if self._broken_off < _TRIES - 1:
+                self._broken_off += 1
                 raise
-            self._broken_off = 0
-            item.decision = Parked(_LATER, item.delivery.attempts)
+            self._unread += 1
+            self._put_off(item)
             log.warning(
-                f"the results that task {item.name} {item.uuid} takes cannot be read; it is tried again in "
-                f"{_LATER.total_seconds():g} s: {exc}",
+                f"the results that task {item.name} {item.uuid} takes cannot be read; it is tried again in some "
+                f"{_LATER:g} s: {exc}",
                 task_uuid=item.uuid,
             )
+
+    def _put_off(self, item: Item) -> None:
+        # Not all after the same time: else those that are not tried would stand behind the same ones again.
+        wait = _LATER * (1 - 0.2 * self._wiring.random.random())
+        item.decision = Parked(dt.timedelta(seconds=wait), item.delivery.attempts)
 
     def _park(self, item: Item) -> None:
         signature, attempts = item.signature, item.delivery.attempts

@@ -226,30 +226,38 @@ class Finisher:
         return marked(self._wiring.backend, codes, self._wiring.clock.now()) if codes else set()
 
     def _conclude_all(self, items: Sequence[Item]) -> tuple[dict[str, _Caused], dict[str, Exception]]:
-        """What the ends among these cause; and those of which that cannot be found out: they hold up no other.
+        """What the ends among these cause; and those of which that cannot be found out, the untried ones first.
 
-        Their ends are recorded, so that the backend as a whole is there: a node of it is away, or a key is damaged.
+        They hold up no other. Their ends are recorded, so that the backend as a whole is there: a node of it is away,
+        or a key is damaged.
         """
         try:
             return self._conclude(items), {}
         except BrokerUnavailable as exc:
             away = exc
         caused: dict[str, _Caused] = {}
-        stuck: dict[str, Exception] = {}
+        untried: dict[str, Exception] = {}
+        failed: dict[str, Exception] = {}
+        nodes: dict[str, Exception] = {}
         in_a_row = 0
         for item in items:
             if not (_may_cause(item.signature) and _has_end(item)):
                 continue
-            if in_a_row >= _ENOUGH:  # each may have taken a time limit to fail
-                stuck[item.uuid] = away
-                continue
-            try:
-                caused.update(self._conclude([item]))
-                in_a_row = 0
-            except BrokerUnavailable as exc:
-                stuck[item.uuid] = exc
-                in_a_row += 1
-        return caused, stuck
+            node = item.signature.position.node if item.signature.position is not None else ""
+            if node in nodes:
+                failed[item.uuid] = nodes[node]
+            elif in_a_row >= _ENOUGH:  # each may have taken a time limit to fail
+                untried[item.uuid] = away
+            else:
+                try:
+                    caused.update(self._conclude([item]))
+                    in_a_row = 0
+                except BrokerUnavailable as exc:
+                    failed[item.uuid] = exc
+                    in_a_row += 1
+                    if node:
+                        nodes[node] = exc
+        return caused, {**untried, **failed}
 
     def _conclude(self, items: Sequence[Item]) -> dict[str, _Caused]:
         """What the ends among these cause. Ends that they rule out are recorded on the way."""

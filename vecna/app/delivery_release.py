@@ -63,9 +63,8 @@ class Releases:
             self._tried = 0
         except BrokerUnavailable:
             self._tried += 1
-            if self._tried < _TRIES:
+            if self._tried < _TRIES:  # further ones, until all can be released again, are tried once
                 raise
-            self._tried = 0
             if self._failed_roots:
                 self._failed_roots.pop()
             elif self._ended_roots:

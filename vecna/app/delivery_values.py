@@ -71,7 +71,7 @@ class QueuesAway(BrokerUnavailable):
 
     Attributes:
         queues: each with what its call has failed with.
-        workflows: the same, by a task whose end could not be reported.
+        workflows: the same, by a task whose end could not be reported; in the order in which to try them again.
     """
 
     def __init__(self, queues: Mapping[str, Exception], workflows: Mapping[str, Exception] | None = None) -> None:

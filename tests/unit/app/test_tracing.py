@@ -155,7 +155,7 @@ class Broken(Sampler, SpanProcessor):
         provider = TracerProvider(sampler=self, shutdown_on_exit=False)
         provider.add_span_processor(self)
         if self.where == "tracer":
-            provider.get_tracer = lambda *_, **__: self._break("tracer")  # type: ignore[method-assign]
+            provider.get_tracer = lambda *_, **__: self._break("tracer")  # type: ignore[method-assign]  # that is the fault
         return provider
 
     def _break(self, where: str) -> Any:

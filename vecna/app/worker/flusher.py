@@ -157,13 +157,16 @@ class Flusher:
             self._again_at = None
             self._away.clear()
             aside, self._aside = self._aside, []
-            self._batch = dict.fromkeys([*[item for item in aside if not item.over], *self._batch])
+            # Behind what is new: of what fails again, not all that follows is tried.
+            self._batch = dict.fromkeys([*self._batch, *[item for item in aside if not item.over]])
 
     def _set_aside(self, exc: QueuesAway) -> float:
         """Keep what cannot be settled now from holding up the rest; seconds until it is tried again."""
         pause = self._outage.failed(_SETTLING, exc)
         self._again_at, self._again_mark = self._clock.monotonic() + pause, self._outage.recoveries
-        self._aside += [item for item in self._batch if not item.over]
+        order = {uuid: place for place, uuid in enumerate(exc.workflows)}
+        left = [item for item in self._batch if not item.over]
+        self._aside += sorted(left, key=lambda item: order.get(item.uuid, -1))
         self._batch = {item: None for item in self._batch if item.over}
         self._away.update([item.delivery.queue for item in self._aside if item.delivery.queue in exc.queues])
         self.away = frozenset(self._away)

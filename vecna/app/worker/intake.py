@@ -240,8 +240,11 @@ class Intake:
         if not ready:
             return False
         self._capacity.measure()
-        if not any(self._capacity.room(queue.name) > 0 for queue in ready):
-            return self._pass_on(ready if rung else [queue for queue in ready if queue.is_due(now)])
+        full = [queue for queue in ready if self._capacity.room(queue.name) <= 0]
+        is_full = len(full) == len(ready)
+        self._pass_on(full if is_full and rung else [queue for queue in full if queue.is_due(now)])
+        if is_full or self._unadmitted is not None:
+            return False
         if not self._may_take():
             self._pause(REFUSED)
             return False
@@ -250,8 +253,6 @@ class Intake:
             if not self._open:
                 break
             count = math.ceil(self._capacity.room(queue.name) / (len(ready) - index))
-            if count <= 0 and queue.is_due(now):
-                self._pass_on([queue])
             if count > 0:
                 batch = self._lease(queue, count)
                 if batch is None:
@@ -280,15 +281,14 @@ class Intake:
             if queue.ready and queue.again <= now and queue.name not in away and not self._is_away(queue, now)
         ]
 
-    def _pass_on(self, queues: Sequence[_Queue]) -> bool:
+    def _pass_on(self, queues: Sequence[_Queue]) -> None:
         """Work came, or became due, that there is no room for: let the broker wake another worker."""
         for queue in queues:
             batch = self._lease(queue, 0)
             queue.passed = self._clock.monotonic() + PATIENCE
             # A call before that got no answer was repeated by this one: then it is answered with what that has got.
             if batch is not None and batch.items and not self._admit(batch):
-                break
-        return False
+                return
 
     def _lease(self, queue: _Queue, count: int) -> Batch | None:
         """One lease call; None if the broker cannot be reached."""

@@ -205,7 +205,7 @@ class LaterWithout(RetryTaskLater):
 class LaterByNumber(RetryTaskLater):
     def __init__(self) -> None:
         super().__init__("not now", 5)
-        self.delay = 5  # type: ignore[assignment]
+        self.delay = 5  # type: ignore[assignment]  # that is the fault
 
 
 class LaterByFault(RetryTaskLater):
